@@ -1,0 +1,179 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
+)
+
+// DefaultConfigPath is where the playbook puts the configuration.
+const DefaultConfigPath = "/etc/iri-lb-handler/config.yml"
+
+// Config is the handler's configuration file.
+type Config struct {
+	Consul  ConsulConfig  `yaml:"consul"`
+	Service string        `yaml:"service"`
+	HAProxy HAProxyConfig `yaml:"haproxy"`
+	Pools   PoolsConfig   `yaml:"pools"`
+	// DrainTimeout is how long a slot waits for its last request.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// ResyncInterval is how often all slots are compared without an event.
+	ResyncInterval time.Duration `yaml:"resync_interval"`
+	// Listen is the loopback address of /metrics, /healthz and /readyz.
+	Listen   string `yaml:"listen"`
+	LogLevel string `yaml:"log_level"`
+}
+
+// ConsulConfig says which agent to ask.
+type ConsulConfig struct {
+	Address   string `yaml:"address"`
+	TokenFile string `yaml:"token_file"`
+}
+
+// HAProxyConfig says how to reach HAProxy.
+type HAProxyConfig struct {
+	AdminSocket  string `yaml:"admin_socket"`
+	MasterSocket string `yaml:"master_socket"`
+	StateFile    string `yaml:"state_file"`
+}
+
+// PoolsConfig has the two pools.
+type PoolsConfig struct {
+	Default PoolConfig `yaml:"default"`
+	PoW     PoolConfig `yaml:"pow"`
+}
+
+// PoolConfig is one backend of HAProxy.
+type PoolConfig struct {
+	Backend string `yaml:"backend"`
+	// MaxConn is for nodes that say nothing of their own; 0 means no limit.
+	MaxConn int `yaml:"maxconn"`
+}
+
+// DefaultConfig is what holds for keys that the file leaves out.
+func DefaultConfig() Config {
+	return Config{
+		Consul:  ConsulConfig{Address: "http://127.0.0.1:8500"},
+		Service: "iri",
+		HAProxy: HAProxyConfig{
+			AdminSocket:  "/run/haproxy/admin.sock",
+			MasterSocket: "/run/haproxy/master.sock",
+			StateFile:    "/var/lib/haproxy/srv.state",
+		},
+		Pools: PoolsConfig{
+			Default: PoolConfig{Backend: "iri_back"},
+			PoW:     PoolConfig{Backend: "iri_pow_back", MaxConn: 1},
+		},
+		DrainTimeout:   60 * time.Second,
+		ResyncInterval: 30 * time.Second,
+		Listen:         "127.0.0.1:9294",
+		LogLevel:       "info",
+	}
+}
+
+// LoadConfig reads the file and checks every value. Errors name the file and
+// the key.
+func LoadConfig(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	cfg := DefaultConfig()
+	dec := yaml.NewDecoder(f)
+	dec.KnownFields(true)
+	if err := dec.Decode(&cfg); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if err := cfg.check(); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return cfg, nil
+}
+
+func (c Config) check() error {
+	return errors.Join(
+		checkURL(c.Consul.Address),
+		checkSet("service", c.Service),
+		checkPath("haproxy.admin_socket", c.HAProxy.AdminSocket),
+		checkPath("haproxy.master_socket", c.HAProxy.MasterSocket),
+		checkPath("haproxy.state_file", c.HAProxy.StateFile),
+		c.checkPools(),
+		checkDuration("drain_timeout", c.DrainTimeout),
+		checkDuration("resync_interval", c.ResyncInterval),
+		checkLoopback(c.Listen),
+		checkLevel(c.LogLevel),
+	)
+}
+
+func (c Config) checkPools() error {
+	for key, p := range map[string]PoolConfig{"pools.default": c.Pools.Default, "pools.pow": c.Pools.PoW} {
+		if _, err := runtime.NewSlotID(p.Backend, "x"); err != nil {
+			return fmt.Errorf("%s.backend: %w", key, err)
+		}
+		if p.MaxConn < 0 || p.MaxConn > runtime.MaxMaxConn {
+			return fmt.Errorf("%s.maxconn: %d is not between 0 and %d", key, p.MaxConn, runtime.MaxMaxConn)
+		}
+	}
+	if c.Pools.Default.Backend == c.Pools.PoW.Backend {
+		return fmt.Errorf("pools.pow.backend: %q is the default pool's backend too", c.Pools.PoW.Backend)
+	}
+	return nil
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return fmt.Errorf("consul.address: %q is not a URL such as http://127.0.0.1:8500", s)
+	}
+	return nil
+}
+
+func checkSet(key, s string) error {
+	if strings.TrimSpace(s) == "" {
+		return fmt.Errorf("%s: must not be empty", key)
+	}
+	return nil
+}
+
+func checkPath(key, s string) error {
+	if !filepath.IsAbs(s) {
+		return fmt.Errorf("%s: %q is not an absolute path", key, s)
+	}
+	return nil
+}
+
+func checkDuration(key string, d time.Duration) error {
+	if d < time.Second {
+		return fmt.Errorf("%s: %s is shorter than 1s (write it as 30s or 5m)", key, d)
+	}
+	return nil
+}
+
+func checkLoopback(s string) error {
+	host, _, err := net.SplitHostPort(s)
+	if err == nil {
+		if ip, perr := netip.ParseAddr(host); perr == nil && ip.IsLoopback() {
+			return nil
+		}
+	}
+	return fmt.Errorf("listen: %q is not a loopback address and port such as 127.0.0.1:9294", s)
+}
+
+func checkLevel(s string) error {
+	if hclog.LevelFromString(s) == hclog.NoLevel {
+		return fmt.Errorf("log_level: %q is not trace, debug, info, warn or error", s)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package registry
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
+)
+
+func entry(address string, port int, tags ...string) *api.ServiceEntry {
+	return &api.ServiceEntry{
+		Node: &api.Node{Node: "host1", Address: "10.0.0.99"},
+		Service: &api.AgentService{
+			ID: "10.0.0.1:14265", Address: address, Port: port, Tags: tags,
+			Weights: api.AgentWeights{Passing: 1, Warning: 1},
+		},
+	}
+}
+
+func TestTags(t *testing.T) {
+	for name, test := range map[string]struct {
+		tags     []string
+		meta     map[string]string
+		want     Node
+		problems int
+	}{
+		"none": {
+			want: Node{Default: true, Node: pool.Node{Weight: 1}},
+		},
+		"PoW in both pools": {
+			tags: []string{"haproxy.pow=true"},
+			want: Node{Default: true, PoW: true, Node: pool.Node{Weight: 1}},
+		},
+		"PoW only": {
+			tags: []string{"haproxy.pow=only"},
+			want: Node{PoW: true, Node: pool.Node{Weight: 1}},
+		},
+		"https is verified unless it is said otherwise": {
+			tags: []string{"haproxy.scheme=https"},
+			want: Node{Default: true, Node: pool.Node{Weight: 1, TLS: pool.Verified}},
+		},
+		"https without verification": {
+			tags: []string{"haproxy.scheme=https", "haproxy.sslverify=0"},
+			want: Node{Default: true, Node: pool.Node{Weight: 1, TLS: pool.Unverified}},
+		},
+		"sslverify means nothing for http": {
+			tags: []string{"haproxy.sslverify=false"},
+			want: Node{Default: true, Node: pool.Node{Weight: 1}},
+		},
+		"weight and maxconn at their bounds": {
+			tags: []string{"haproxy.weight=256", "haproxy.maxconn=0"},
+			want: Node{Default: true, MaxConnSet: true, Node: pool.Node{Weight: 256}},
+		},
+		"Meta": {
+			meta: map[string]string{"haproxy-pow": "true", "haproxy-weight": "9", "other": "x"},
+			want: Node{Default: true, PoW: true, Node: pool.Node{Weight: 9}},
+		},
+		"tags win over Meta": {
+			tags: []string{"haproxy.weight=3"}, meta: map[string]string{"haproxy-weight": "9"},
+			want: Node{Default: true, Node: pool.Node{Weight: 3}},
+		},
+		"tags of others are not ours": {
+			tags: []string{"primary", "traefik.enable=true", "haproxy"},
+			want: Node{Default: true, Node: pool.Node{Weight: 1}},
+		},
+		"bad values leave the default and a problem each": {
+			tags: []string{
+				"haproxy.pow=yes", "haproxy.scheme=ftp", "haproxy.sslverify=2", "haproxy.weight=257", "haproxy.weight=-1",
+				"haproxy.weight=", "haproxy.weight=+5", "haproxy.maxconn=1e3", "haproxy.maxconn=4294967296", "haproxy.color=red", "haproxy.weight",
+			},
+			want:     Node{Default: true, Node: pool.Node{Weight: 1}},
+			problems: 11,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := entry("10.0.0.1", 14265, test.tags...)
+			e.Service.Meta = test.meta
+			got, problems, ok := parse(e)
+			require.True(t, ok)
+			test.want.ID = "10.0.0.1:14265"
+			test.want.Addr = netip.MustParseAddrPort("10.0.0.1:14265")
+			assert.Equal(t, test.want, got)
+			assert.Len(t, problems, test.problems)
+		})
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"10.0.0.1":         "10.0.0.1:14265",
+		"2001:db8::1":      "[2001:db8::1]:14265",
+		"::ffff:10.0.0.1":  "10.0.0.1:14265",
+		"":                 "10.0.0.99:14265", // the Consul node's
+		"0.0.0.0":          "",
+		"::":               "",
+		"224.0.0.1":        "",
+		"fe80::1%eth0":     "",
+		"node.example.org": "",
+		"10.0.0.1 ":        "",
+		"10.0.0.1;quit":    "",
+	} {
+		got, problems, ok := parse(entry(address, 14265))
+		if want == "" {
+			assert.False(t, ok, address)
+			require.Len(t, problems, 1)
+			assert.Contains(t, problems[0].Reason, "skipped")
+			continue
+		}
+		require.True(t, ok, address)
+		assert.Equal(t, want, got.Addr.String())
+	}
+	for _, port := range []int{-1, 0, 65536, 70000} {
+		_, _, ok := parse(entry("10.0.0.1", port))
+		assert.False(t, ok, "%d", port)
+	}
+	_, _, ok := parse(entry("127.0.0.1", 1))
+	assert.False(t, ok, "the placeholder")
+}
+
+func TestHealth(t *testing.T) {
+	script := func(status, output string) *api.HealthCheck {
+		return &api.HealthCheck{CheckID: "service:x", Type: "script", Status: status, Output: output}
+	}
+	for name, test := range map[string]struct {
+		checks api.HealthChecks
+		want   pool.Health
+	}{
+		"no checks":                   {nil, pool.Passing},
+		"passing":                     {api.HealthChecks{script("passing", "OK")}, pool.Passing},
+		"warning":                     {api.HealthChecks{script("passing", "OK"), script("warning", "slow")}, pool.Warning},
+		"critical":                    {api.HealthChecks{script("passing", "OK"), script("critical", "down")}, pool.Critical},
+		"not run yet":                 {api.HealthChecks{script("passing", "OK"), script("critical", "")}, pool.Unchecked},
+		"one not run, one has failed": {api.HealthChecks{script("critical", ""), script("critical", "down")}, pool.Critical},
+		"a TTL check set to critical without words": {
+			api.HealthChecks{{CheckID: "service:x", Type: "ttl", Status: "critical"}}, pool.Critical,
+		},
+		"the service is in maintenance": {
+			api.HealthChecks{script("passing", "OK"), {CheckID: "_service_maintenance:x", Status: "critical", Output: "by hand"}}, pool.Maintenance,
+		},
+		"the Consul node is in maintenance": {
+			api.HealthChecks{script("critical", "down"), {CheckID: "_node_maintenance", Status: "critical", Output: "by hand"}}, pool.Maintenance,
+		},
+		"the Consul node is gone": {
+			api.HealthChecks{script("passing", "OK"), {CheckID: "serfHealth", Status: "critical", Output: "Agent not live or unreachable"}}, pool.Critical,
+		},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, health(test.checks)) })
+	}
+}
+
+func TestConsulsOwnWeightsHoldWithoutATag(t *testing.T) {
+	e := entry("10.0.0.1", 1)
+	e.Service.Weights = api.AgentWeights{Passing: 65535, Warning: 3}
+	n, _, _ := parse(e)
+	assert.Equal(t, runtime.MaxWeight, n.Weight)
+	e.Checks = api.HealthChecks{{CheckID: "x", Status: "warning"}}
+	n, _, _ = parse(e)
+	assert.Equal(t, 3, n.Weight)
+}
+
+func TestHalfAnEntryIsSkipped(t *testing.T) {
+	for _, e := range []*api.ServiceEntry{nil, {}, {Node: &api.Node{}}, {Service: &api.AgentService{}}} {
+		_, problems, ok := parse(e)
+		assert.False(t, ok)
+		assert.Len(t, problems, 1)
+	}
+}
+
+func FuzzATagNeverBecomesMoreThanItsValue(f *testing.F) {
+	f.Add("haproxy.weight=1;disable server b/s", "10.0.0.1")
+	f.Add("haproxy.maxconn=1\nshutdown sessions server b/s", "fe80::1%x; disable server b/s")
+	f.Fuzz(func(t *testing.T, tag, address string) {
+		n, problems, ok := parse(entry(address, 14265, tag))
+		for _, p := range problems {
+			if strings.ContainsAny(p.Field+p.Reason, "\n\r") {
+				t.Fatalf("a problem of several lines: %q", p)
+			}
+		}
+		if !ok {
+			return
+		}
+		id, err := runtime.NewSlotID("b", "s1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cmd := range []runtime.Command{
+			runtime.SetAddr(id, n.Addr), runtime.SetWeight(id, n.Weight), runtime.SetMaxConn(id, n.MaxConn),
+		} {
+			if strings.ContainsAny(cmd.String(), ";\n\r%<") || len(strings.Fields(cmd.String())) > 7 {
+				t.Fatalf("the tag %q and the address %q made the command %q", tag, address, cmd)
+			}
+		}
+	})
+}

@@ -1,0 +1,169 @@
+package runtime
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// serve answers like HAProxy's prompt mode on a socket of its own. An answer of
+// "" closes the connection in the middle of a line.
+func serve(t *testing.T, answer func(line string) string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				lines := bufio.NewScanner(c)
+				for lines.Scan() {
+					a := "\n> "
+					if lines.Text() != "prompt" {
+						a = answer(lines.Text())
+					}
+					if a == "" {
+						_, _ = c.Write([]byte("half an ans"))
+						return
+					}
+					if _, err := c.Write([]byte(a)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return path
+}
+
+func slot(t *testing.T, name string) SlotID {
+	t.Helper()
+	id, err := NewSlotID("iri_back", name)
+	require.NoError(t, err)
+	return id
+}
+
+func TestEveryCommandGetsItsOwnVerdictThoughAllAreSentAtOnce(t *testing.T) {
+	path := serve(t, func(line string) string {
+		if strings.Contains(line, "http7 ") {
+			return "No such server.\n\n> "
+		}
+		return "\n> "
+	})
+	c, err := Dial(t.Context(), path)
+	require.NoError(t, err)
+	var cmds []Command
+	for i := range 300 { // several windows
+		name := "http1"
+		if i == 200 {
+			name = "http7"
+		}
+		cmds = append(cmds, SetWeight(slot(t, name), i))
+	}
+	errs, err := c.Apply(t.Context(), cmds)
+	require.NoError(t, err)
+	for i, e := range errs {
+		if i == 200 {
+			assert.EqualError(t, e, `HAProxy answered "No such server." to "set server iri_back/http7 weight 200"`)
+		} else {
+			assert.NoError(t, e)
+		}
+	}
+}
+
+func TestHalfAnAnswerIsAnErrorForThisCommandAndAllBehindIt(t *testing.T) {
+	path := serve(t, func(line string) string {
+		if strings.Contains(line, "http2") {
+			return ""
+		}
+		return "\n> "
+	})
+	c, err := Dial(t.Context(), path)
+	require.NoError(t, err)
+	errs, err := c.Apply(t.Context(), []Command{
+		SetState(slot(t, "http1"), Ready), SetState(slot(t, "http2"), Ready), SetState(slot(t, "http3"), Ready),
+	})
+	require.ErrorContains(t, err, "unexpected EOF")
+	assert.NoError(t, errs[0])
+	assert.Error(t, errs[1])
+	assert.Error(t, errs[2])
+}
+
+func TestASocketThatHangsEndsWithTheContext(t *testing.T) {
+	block := make(chan struct{})
+	t.Cleanup(func() { close(block) })
+	path := serve(t, func(string) string { <-block; return "\n> " })
+	c, err := Dial(t.Context(), path)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = c.Info(ctx)
+	require.ErrorContains(t, err, "i/o timeout")
+}
+
+func TestAMissingSocketIsNamed(t *testing.T) {
+	_, err := Dial(t.Context(), "/nowhere/admin.sock")
+	require.ErrorContains(t, err, "/nowhere/admin.sock")
+}
+
+// The answers are HAProxy's own, of 2.6 to 3.4.
+func TestAnswersOfSetServerAddr(t *testing.T) {
+	cmd := SetAddr(slot(t, "http1"), netip.MustParseAddrPort("127.0.0.2:21501"))
+	for reply, ok := range map[string]bool{
+		"IP changed from '127.0.0.1' to '127.0.0.2', port changed from '1' to '21501' by 'stats socket command'\n\n": true,
+		"IP changed from 'A' to 'B', no need to change the port by 'stats socket command'\n":                         true,
+		"port changed from '21501' to '1' by 'stats socket command'\n":                                               true,
+		"no need to change the addr, no need to change the port by 'stats socket command'\n":                         true,
+		"nothing changed\n":    true,
+		"":                     false,
+		"No such server.\n":    false,
+		"Permission denied\n":  false,
+		"Proxy is disabled.\n": false,
+		"Invalid addr '999.0.0.1' by 'stats socket command'\n":                                          false,
+		"IP changed from 'A' to 'B', problem converting port 'abc' to an int by 'stats socket command'": false,
+		"IP changed from 'A' to 'B', can't change <port> to port map because it is incompatible":        false,
+		"Update for the current server address family is only supported through configuration file.":    false,
+	} {
+		assert.Equal(t, ok, cmd.err(reply) == nil, "%q", reply)
+	}
+}
+
+func TestACommandIsMadeOfItsOwnFieldsOnly(t *testing.T) {
+	id := slot(t, "http1")
+	evil, err := netip.ParseAddr("fe80::1%x; disable server iri_back")
+	require.NoError(t, err, "netip takes any text as a zone")
+	for want, cmd := range map[string]Command{
+		"set server iri_back/http1 addr fe80::1 port 80":     SetAddr(id, netip.AddrPortFrom(evil, 80)),
+		"set server iri_back/http1 addr 2001:db8::1 port 80": SetAddr(id, netip.MustParseAddrPort("[2001:db8::1]:80")),
+		"set server iri_back/http1 weight 256":               SetWeight(id, 1000),
+		"set server iri_back/http1 weight 0":                 SetWeight(id, -1),
+		"set maxconn server iri_back/http1 0":                SetMaxConn(id, -1),
+		"set maxconn server iri_back/http1 2147483647":       SetMaxConn(id, 4294967297),
+		"set server iri_back/http1 state drain":              SetState(id, Drain),
+	} {
+		assert.Equal(t, want, cmd.String())
+	}
+}
+
+func TestNamesThatAreNotHAProxysAreRefused(t *testing.T) {
+	for _, name := range []string{"", "a b", "a/b", "a;b", "a\nb", "ä", "$x"} {
+		_, err := NewSlotID("iri_back", name)
+		require.Error(t, err, "%q", name)
+		_, err = NewSlotID(name, "http1")
+		require.Error(t, err, "%q", name)
+	}
+}

@@ -1,0 +1,55 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// reloadPatience is how long the master may take to start a new worker: a
+// configuration of thousands of TLS slots takes seconds.
+const reloadPatience = 60 * time.Second
+
+// Reload asks the master process at path for a reload and waits for its verdict
+// ("Success=1" or "Success=0" and the log of the failure, HAProxy 2.7 and
+// later). HAProxy keeps its old worker when the new configuration is bad.
+func Reload(ctx context.Context, path string) error {
+	nc, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return fmt.Errorf("connect to HAProxy's master: %w", err)
+	}
+	defer func() { _ = nc.Close() }()
+	until := time.Now().Add(reloadPatience)
+	if d, ok := ctx.Deadline(); ok && d.Before(until) {
+		until = d
+	}
+	if err := nc.SetDeadline(until); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(nc, "reload\n"); err != nil {
+		return fmt.Errorf("ask HAProxy's master for a reload: %w", err)
+	}
+	answer, err := io.ReadAll(nc)
+	if err != nil {
+		return fmt.Errorf("read the master's answer to the reload: %w", err)
+	}
+	return reloadVerdict(string(answer))
+}
+
+func reloadVerdict(answer string) error {
+	status, log, _ := strings.Cut(answer, "\n")
+	switch strings.TrimSpace(status) {
+	case "Success=1":
+		return nil
+	case "Success=0":
+		log = strings.TrimSpace(strings.TrimPrefix(log, "--\n"))
+		return fmt.Errorf("HAProxy refused the new configuration and keeps the old one:\n%s", log)
+	case "":
+		return errors.New("HAProxy's master gave no verdict on the reload; HAProxy 2.7 or newer is needed")
+	}
+	return fmt.Errorf("HAProxy's master answered %q to the reload", strings.TrimSpace(answer))
+}

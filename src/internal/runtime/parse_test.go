@@ -1,0 +1,100 @@
+package runtime
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// As HAProxy 3.0 prints it, shortened to the columns up to the port.
+const stateText = `1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port
+3 iri_back 1 http1 127.0.0.11 2 4 7 1 12 1 0 0 0 0 0 0 slot.invalid 14265 - 0 0 - - 0
+3 iri_back 2 http2 127.0.0.1 0 5 1 1 12 1 0 0 0 0 0 0 slot.invalid 1 - 0 0 - - 0
+3 iri_back 3 https1 ::1 2 12 1 1 12 1 0 0 0 0 0 0 slot.invalid 14266 - 1 0 - - 0
+3 iri_back 4 http3 - 0 37 1 1 12 1 0 0 0 0 0 0 - 1 - 0 0 - - 0
+
+`
+
+func TestServersStateIsReadByColumnNames(t *testing.T) {
+	servers, err := ParseServersState(stateText)
+	require.NoError(t, err)
+	require.Len(t, servers, 4)
+	assert.Equal(t, Server{ID: slot(t, "http1"), Addr: netip.MustParseAddrPort("127.0.0.11:14265"), State: Ready, Weight: 7}, servers[0])
+	assert.Equal(t, Maint, servers[1].State)
+	assert.Equal(t, Drain, servers[2].State)
+	assert.Equal(t, netip.MustParseAddrPort("[::1]:14266"), servers[2].Addr)
+	assert.False(t, servers[3].Addr.Addr().IsValid())
+}
+
+func TestOddAnswersOfShowServersStateAreErrors(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":            "",
+		"another version":  "2\n# be_name\n",
+		"no columns":       "1\n",
+		"a column missing": "1\n# be_name srv_name srv_addr\n",
+		"half a line":      "1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back http1 127.0.0.1\n",
+		"a wrong address":  "1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back http1 x 1 1 1\n",
+		"a wrong name":     "1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back a;b 127.0.0.1 1 1 1\n",
+	} {
+		_, err := ParseServersState(text)
+		assert.Error(t, err, name)
+	}
+}
+
+func TestStatGivesLimitsAndLoad(t *testing.T) {
+	limits, err := ParseStat("# pxname,svname,qcur,qmax,scur,smax,slim,stot\niri_back,http1,2,0,3,9,50,1\niri_back,http2,0,0,0,0,,\n\n")
+	require.NoError(t, err)
+	assert.Equal(t, Limits{MaxConn: 50, Busy: 5}, limits[slot(t, "http1")])
+	assert.Equal(t, Limits{}, limits[slot(t, "http2")])
+}
+
+func TestOddAnswersOfShowStatAreErrors(t *testing.T) {
+	for _, text := range []string{
+		"", "No such proxy.\n", "# pxname,svname\n",
+		"# pxname,svname,qcur,scur,slim\niri_back,http1,0\n",
+		"# pxname,svname,qcur,scur,slim\niri_back,http1,0,x,0\n",
+	} {
+		_, err := ParseStat(text)
+		assert.Error(t, err, "%q", text)
+	}
+}
+
+func TestInfoTellsWorkersApart(t *testing.T) {
+	info, err := ParseInfo("Name: HAProxy\nVersion: 3.0.11\nPid: 8\nStart_time_sec: 1700000000\nStopping: 1\n\n")
+	require.NoError(t, err)
+	assert.Equal(t, Info{Worker: Worker{"8", "1700000000"}, Version: "3.0.11", Stopping: true}, info)
+	_, err = ParseInfo("Unknown command\n")
+	assert.Error(t, err)
+}
+
+func TestTheMastersVerdictOnAReload(t *testing.T) {
+	require.NoError(t, reloadVerdict("Success=1\n--\n[NOTICE] new worker\n\n"))
+	require.EqualError(t, reloadVerdict("Success=0\n--\n[ALERT] unknown keyword 'x'\n\n"),
+		"HAProxy refused the new configuration and keeps the old one:\n[ALERT] unknown keyword 'x'")
+	require.ErrorContains(t, reloadVerdict(""), "2.7 or newer")
+	require.ErrorContains(t, reloadVerdict("Unknown command"), "Unknown command")
+}
+
+func FuzzParseServersState(f *testing.F) {
+	f.Add(stateText)
+	f.Add("1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back http1 fe80::1%x 1 1 1\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		servers, err := ParseServersState(text)
+		if err != nil {
+			return
+		}
+		for _, s := range servers {
+			if _, err := NewSlotID(s.ID.Backend(), s.ID.Name()); err != nil {
+				t.Fatalf("a name that is none: %v", err)
+			}
+		}
+	})
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add("# pxname,svname,qcur,qmax,scur,smax,slim,stot\niri_back,http1,2,0,3,9,50,1\n")
+	f.Fuzz(func(_ *testing.T, text string) { _, _ = ParseStat(text) })
+}
