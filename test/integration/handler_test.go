@@ -229,9 +229,13 @@ func TestAReloadWithABadConfigurationSaysWhyAndChangesNothing(t *testing.T) {
 	text, err := os.ReadFile(b.dir + "/haproxy.cfg")
 	require.NoError(t, err)
 	b.configure(t, strings.Replace(string(text), "mode http", "mode nonsense", 1))
-	code, log := runProgram(t, "iri-lb-handler", "reload", "--config", b.config)
+	code, log := runProgram(t, "iri-lb-handler", "reload", "--config", b.config, "--timeout", "5s")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, log, "nonsense", "HAProxy's own words")
+	if strings.HasSuffix(image("HAPROXY_IMAGE", "haproxy:3.0"), ":2.6") { // whose master gives no verdict
+		assert.Contains(t, log, "no new worker")
+	} else {
+		assert.Contains(t, log, "nonsense", "HAProxy's own words")
+	}
 	b.waitSlot(t, "iri_back", at(nodeA), up)
 }
 

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,7 +83,7 @@ func (h *Handler) dialNew(ctx context.Context, old runtime.Worker) (*runtime.Con
 			err = infoErr
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("wait for HAProxy's new worker: %w (last: %v)", ctx.Err(), err)
+			return nil, errors.Join(errors.New("HAProxy shows no new worker; is its configuration valid? See journalctl -u haproxy -e"), err)
 		}
 		sleep(ctx, lockPoll)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -14,9 +15,10 @@ import (
 // configuration of thousands of TLS slots takes seconds.
 const reloadPatience = 60 * time.Second
 
-// Reload asks the master process at path for a reload and waits for its verdict
-// ("Success=1" or "Success=0" and the log of the failure, HAProxy 2.7 and
-// later). HAProxy keeps its old worker when the new configuration is bad.
+// Reload asks the master process at path for a reload and waits for its verdict:
+// "Success=1", or "Success=0" and the log of the failure. HAProxy keeps its old
+// worker when the new configuration is bad. Versions before 2.7 give no verdict,
+// and Reload returns nil: whether a new worker appears is the only sign.
 func Reload(ctx context.Context, path string) error {
 	nc, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", path)
 	if err != nil {
@@ -34,7 +36,7 @@ func Reload(ctx context.Context, path string) error {
 		return fmt.Errorf("ask HAProxy's master for a reload: %w", err)
 	}
 	answer, err := io.ReadAll(nc)
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		return fmt.Errorf("read the master's answer to the reload: %w", err)
 	}
 	return reloadVerdict(string(answer))
@@ -43,13 +45,11 @@ func Reload(ctx context.Context, path string) error {
 func reloadVerdict(answer string) error {
 	status, log, _ := strings.Cut(answer, "\n")
 	switch strings.TrimSpace(status) {
-	case "Success=1":
+	case "Success=1", "":
 		return nil
 	case "Success=0":
 		log = strings.TrimSpace(strings.TrimPrefix(log, "--\n"))
 		return fmt.Errorf("HAProxy refused the new configuration and keeps the old one:\n%s", log)
-	case "":
-		return errors.New("HAProxy's master gave no verdict on the reload; HAProxy 2.7 or newer is needed")
 	}
 	return fmt.Errorf("HAProxy's master answered %q to the reload", strings.TrimSpace(answer))
 }
