@@ -145,7 +145,9 @@ func sane(meta *api.QueryMeta) error {
 	switch {
 	case meta.LastIndex == 0:
 		return errors.New("it has no X-Consul-Index")
-	case !meta.KnownLeader:
+	// Consul's streaming backend, which serves blocking queries, never says that
+	// it knows a leader; it fails instead when there is none (seen with 1.22).
+	case !meta.KnownLeader && meta.QueryBackend != api.QueryBackendStreaming:
 		return errors.New("the servers have no leader")
 	case meta.ResultsFilteredByACLs:
 		return errors.New("parts were left out because the token may not read them; " +

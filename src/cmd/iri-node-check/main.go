@@ -1,0 +1,23 @@
+// Command iri-node-check tells Consul whether an IRI node may get requests.
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set at build time.
+var version = "unknown"
+
+func main() {
+	// net/http logs what odd servers do, and Consul takes standard error for a
+	// part of the check's output.
+	log.SetOutput(io.Discard)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}

@@ -1,0 +1,186 @@
+package nodecheck_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
+)
+
+const second = time.Second
+
+// defaults are those of the program.
+func defaults(t testing.TB) nodecheck.Limits {
+	return nodecheck.Limits{
+		AppNames: []string{"IRI"}, MinVersion: version(t, "1.4.2.1"), MaxBehind: 1, MinNeighbours: 2,
+		MaxAnswerTime: second, Limited: true, Timeout: 3 * second,
+	}
+}
+
+// healthy is a node that the defaults have nothing against.
+func healthy() nodecheck.Observation {
+	return nodecheck.Observation{
+		Info: iri.NodeInfo{
+			AppName: "IRI", AppVersion: "1.8.6", LatestMilestone: new(int64(1000)), SolidMilestone: new(int64(1000)),
+			SnapshotMilestone: new(int64(900)), Neighbours: new(int64(3)),
+		},
+		Took: 20 * time.Millisecond,
+		Probes: map[string]error{
+			"getNeighbors": denied(401), "addNeighbors": denied(401), "removeNeighbors": denied(401), "attachToTangle": denied(401),
+		},
+	}
+}
+
+func denied(status int) error { return &iri.Error{Kind: iri.KindDenied, Status: status} }
+
+func missing(command string, status int) error {
+	return &iri.Error{Command: command, Kind: iri.KindFailed, Status: status, FromNode: true, Text: "Invalid parameters"}
+}
+
+func line(seen nodecheck.Observation, limits nodecheck.Limits) (nodecheck.Verdict, string) {
+	r := nodecheck.Result{Address: "http://node:1", Findings: nodecheck.Judge(seen, limits)}
+	return r.Verdict(), r.Line()
+}
+
+func TestRules(t *testing.T) {
+	const ok, warning, critical = nodecheck.OK, nodecheck.Warning, nodecheck.Critical
+	type (
+		seen   = nodecheck.Observation
+		limits = nodecheck.Limits
+	)
+	for _, tt := range []struct {
+		name    string
+		change  func(*seen, *limits)
+		verdict nodecheck.Verdict
+		line    string // a part of it
+	}{
+		{"a healthy node", func(*seen, *limits) {}, ok, "OK: IRI 1.8.6, synchronised, 2 neighbours or more, limited commands refused"},
+		{"without the limited commands", func(_ *seen, l *limits) { l.Limited = false }, ok, "OK: IRI 1.8.6, synchronised, 2 neighbours or more"},
+
+		{"another application", func(s *seen, _ *limits) { s.Info.AppName = "HORNET" }, critical, `the application is "HORNET" and not IRI; use -r`},
+		{"an accepted application", func(s *seen, l *limits) { s.Info.AppName, l.AppNames = "HORNET", []string{"IRI", "HORNET"} }, ok, "OK: HORNET 1.8.6"},
+		{"a name of another case", func(s *seen, _ *limits) { s.Info.AppName = "iri" }, critical, `"iri"`},
+		{"no name", func(s *seen, _ *limits) { s.Info.AppName = "" }, critical, "no appName"},
+		{"a name of several lines", func(s *seen, _ *limits) { s.Info.AppName = "IRI\nOK: IRI" }, critical, `"IRI OK: IRI"`},
+
+		{"the oldest accepted version", func(s *seen, _ *limits) { s.Info.AppVersion = "1.4.2.1" }, ok, "IRI 1.4.2.1"},
+		{"an older version", func(s *seen, _ *limits) { s.Info.AppVersion = "1.4.1.7" }, critical, "version 1.4.1.7 is older than 1.4.2.1; upgrade"},
+		{"1.10 where 1.9 is asked", func(s *seen, l *limits) { s.Info.AppVersion, l.MinVersion = "1.10", version(t, "1.9") }, ok, ""},
+		{"a release candidate of the asked version", func(s *seen, l *limits) { s.Info.AppVersion, l.MinVersion = "1.9.0-RC7", version(t, "1.9.0") }, critical, "older than 1.9.0"},
+		{"a version that is none", func(s *seen, _ *limits) { s.Info.AppVersion = "latest" }, critical, `"latest" is not a version`},
+		{"no version", func(s *seen, _ *limits) { s.Info.AppVersion = "" }, critical, "no appVersion"},
+
+		{"one milestone behind", func(s *seen, _ *limits) { *s.Info.SolidMilestone = 999 }, ok, "synchronised"},
+		{"two milestones behind", func(s *seen, _ *limits) { *s.Info.SolidMilestone = 998 }, critical, "not synchronised: its solid milestone is behind by more than 1 milestone; wait"},
+		{"solid before latest is noticed", func(s *seen, _ *limits) { *s.Info.LatestMilestone = 999 }, ok, "synchronised"},
+		{"no milestone at all", func(s *seen, _ *limits) { *s.Info.SolidMilestone, *s.Info.LatestMilestone = 0, 0 }, critical, "no solid milestone yet"},
+		{"no latest milestone told", func(s *seen, _ *limits) { s.Info.LatestMilestone = nil }, critical, "lacks latestMilestoneIndex"},
+		{"no solid milestone told", func(s *seen, _ *limits) { s.Info.SolidMilestone = nil }, critical, "latestSolidSubtangleMilestoneIndex"},
+
+		{"just started at its snapshot", func(s *seen, _ *limits) { *s.Info.SnapshotMilestone = 1000 }, warning, "WARNING: http://node:1: no milestone is solid after the snapshot"},
+		{"just started, 1.5.5", func(s *seen, _ *limits) {
+			s.Info.SnapshotMilestone, s.Info.StartMilestone = nil, new(int64(1000))
+		}, warning, "just started"},
+		{"without a start milestone", func(s *seen, _ *limits) { s.Info.SnapshotMilestone, s.Info.StartMilestone = nil, new(int64(-1)) }, ok, ""},
+		{"1.4.1.7 tells neither", func(s *seen, _ *limits) { s.Info.SnapshotMilestone = nil }, ok, ""},
+		{"behind is worse than just started", func(s *seen, _ *limits) {
+			*s.Info.SnapshotMilestone, *s.Info.SolidMilestone = 900, 900
+		}, critical, "behind by more"},
+
+		{"as many neighbours as asked", func(s *seen, _ *limits) { *s.Info.Neighbours = 2 }, ok, "2 neighbours or more"},
+		{"too few neighbours", func(s *seen, _ *limits) { *s.Info.Neighbours = 1 }, critical, "fewer than 2 neighbours; add"},
+		{"one neighbour is asked", func(s *seen, l *limits) { *s.Info.Neighbours, l.MinNeighbours = 0, 1 }, critical, "fewer than 1 neighbour;"},
+		{"no neighbours told", func(s *seen, _ *limits) { s.Info.Neighbours = nil }, critical, "lacks neighbors"},
+
+		{"just in time", func(s *seen, _ *limits) { s.Took, s.Info.Duration = second, 1000 }, ok, ""},
+		{"too slow seen from here", func(s *seen, _ *limits) { s.Took = second + 1 }, critical, "slow: getNodeInfo took longer than 1s"},
+		{"too slow by its own account, in milliseconds", func(s *seen, _ *limits) { s.Info.Duration = 1001 }, critical, "slow: getNodeInfo took longer than 1s"},
+		{"2 ms are not 2 s", func(s *seen, _ *limits) { s.Info.Duration = 2 }, ok, ""},
+
+		{"PoW is refused", func(_ *seen, l *limits) { l.PoW = true }, critical, "PoW is not allowed"},
+		{"PoW is refused by HORNET", func(s *seen, l *limits) { l.PoW, s.Probes["attachToTangle"] = true, denied(403) }, critical, "PoW is not allowed"},
+		{"PoW is allowed, 1.7.0", func(s *seen, l *limits) { l.PoW, s.Probes["attachToTangle"] = true, missing("attachToTangle", 400) }, ok, "PoW allowed, limited commands refused"},
+		{"PoW is allowed, 1.7.1", func(s *seen, l *limits) { l.PoW, s.Probes["attachToTangle"] = true, missing("attachToTangle", 500) }, ok, "PoW allowed"},
+		{"PoW is switched off in HORNET", func(s *seen, l *limits) {
+			l.PoW = true
+			s.Probes["attachToTangle"] = &iri.Error{Kind: iri.KindFailed, Status: 400, FromNode: true, Text: "Command [attachToTangle] is unknown"}
+		}, critical, "PoW is not allowed"},
+		{"a proxy answers for PoW", func(s *seen, l *limits) {
+			l.PoW, s.Probes["attachToTangle"] = true, &iri.Error{Command: "attachToTangle", Kind: iri.KindFailed, Status: 502}
+		}, critical, "attachToTangle: the node answered with an error (HTTP status 502)"},
+
+		{"one limited command is open", func(s *seen, _ *limits) { s.Probes["addNeighbors"] = missing("addNeighbors", 400) }, critical, "not refused from this host: addNeighbors; add to the node's REMOTE_LIMIT_API"},
+		{"two are open", func(s *seen, _ *limits) {
+			s.Probes["getNeighbors"], s.Probes["removeNeighbors"] = nil, missing("removeNeighbors", 500)
+		}, critical, "not refused from this host: getNeighbors, removeNeighbors;"},
+		{"attachToTangle is open", func(s *seen, _ *limits) { s.Probes["attachToTangle"] = missing("attachToTangle", 500) }, critical, "not refused from this host: attachToTangle;"},
+		{"a limited command is not answered", func(s *seen, _ *limits) {
+			s.Probes["getNeighbors"] = &iri.Error{Command: "getNeighbors", Kind: iri.KindTimeout}
+		}, critical, "getNeighbors: no answer in time"},
+
+		{"no answer", func(s *seen, _ *limits) { s.Err = &iri.Error{Command: "getNodeInfo", Kind: iri.KindRefused} }, critical, "CRITICAL: http://node:1: getNodeInfo: connection refused; is the node running"},
+		{"an error of another kind", func(s *seen, _ *limits) { s.Err = errors.New("odd") }, critical, "odd"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, l := healthy(), defaults(t)
+			tt.change(&s, &l)
+			verdict, text := line(s, l)
+			assert.Equal(t, tt.verdict, verdict, text)
+			assert.Contains(t, text, tt.line)
+			assert.NotContains(t, text, "\n")
+		})
+	}
+}
+
+// Consul wakes all watchers when the output of a check changes.
+func TestTheLineStaysTheSameWhileTheReasonDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lines := map[string]string{}
+		latest := rapid.Int64Range(1, 1<<40)
+		for range 20 {
+			s := healthy()
+			*s.Info.LatestMilestone = latest.Draw(t, "latest")
+			*s.Info.SolidMilestone = max(0, *s.Info.LatestMilestone-rapid.Int64Range(-1, 4).Draw(t, "behind"))
+			*s.Info.SnapshotMilestone = max(0, *s.Info.SolidMilestone-rapid.Int64Range(0, 2).Draw(t, "since snapshot"))
+			*s.Info.Neighbours = rapid.Int64Range(0, 50).Draw(t, "neighbours")
+			s.Info.Duration = rapid.Int64Range(0, 1500).Draw(t, "duration")
+			s.Took = time.Duration(rapid.Int64Range(0, int64(2*second)).Draw(t, "took"))
+			l := nodecheck.Limits{AppNames: []string{"IRI"}, MaxBehind: 1, MinNeighbours: 2, MaxAnswerTime: second}
+			l.MinVersion, _ = nodecheck.ParseVersion("1.4.2.1")
+
+			result := nodecheck.Result{Address: "http://node:1", Findings: nodecheck.Judge(s, l)}
+			first := "" // the rule that decides
+			for _, f := range result.Findings {
+				if f.Verdict == result.Verdict() && f.Verdict != nodecheck.OK && first == "" {
+					first = f.Rule
+					if f.Rule == "synchronised" {
+						first += fmt.Sprint(*s.Info.SolidMilestone == 0)
+					}
+				}
+			}
+			key := result.Verdict().String() + first
+			if before, seen := lines[key]; seen {
+				require.Equal(t, before, result.Line())
+			}
+			lines[key] = result.Line()
+		}
+	})
+}
+
+func TestEveryFindingNamesItsRule(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range nodecheck.Judge(healthy(), defaults(t)) {
+		assert.NotEmpty(t, f.Rule)
+		assert.NotEmpty(t, f.Value, f.Rule)
+		assert.False(t, seen[f.Rule], f.Rule)
+		seen[f.Rule] = true
+	}
+	assert.Len(t, seen, 8)
+}
