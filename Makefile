@@ -1,0 +1,64 @@
+# The two commands to know: `make demo` and `make test`. `make` alone lists all of them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+export HAPROXY_IMAGE ?= haproxy:3.0
+export CONSUL_IMAGE ?= hashicorp/consul:1.22.0
+
+# More flags for `go test`, e.g. GO_TEST_FLAGS='-v -run TestReload'.
+GO_TEST_FLAGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup build ## Show the whole system at work on a throwaway host in Docker
+	@demo/run.sh
+
+.PHONY: demo-clean
+demo-clean: ## Remove the host of the demo
+	@demo/clean.sh
+
+.PHONY: build
+build: ## Build the programs for Linux into build/
+	@echo 'building the programs into build/' >&2
+	@CGO_ENABLED=0 GOOS=linux tools/go.sh build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o build/ ./src/cmd/...
+
+.PHONY: setup
+setup: ## Get what the tests and the demo need: Docker, images, Ansible
+	@tools/docker-engine.sh
+	@tools/images.sh
+	@tools/venv.sh >/dev/null
+
+.PHONY: images-matrix
+images-matrix: setup ## Also get the other HAProxy versions for the integration tests
+	@tools/images.sh --matrix
+
+.PHONY: test
+test: ## Run all tests: unit, integration, molecule
+	@tools/test.sh
+
+.PHONY: test-unit
+test-unit: ## Run the Go tests that need nothing but Go
+	@tools/go.sh test -race $(GO_TEST_FLAGS) ./src/...
+
+.PHONY: test-integration
+test-integration: setup ## Run the Go tests against real Consul and HAProxy containers
+	@tools/go.sh test -race -count=1 -tags integration -timeout 20m $(GO_TEST_FLAGS) ./test/integration/...
+
+.PHONY: test-molecule
+test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
+	@tools/molecule.sh test --all
+
+.PHONY: lint
+lint: ## Check Go, Ansible, YAML and shell code
+	@tools/lint.sh
+
+.PHONY: clean
+clean: demo-clean ## Remove what was built; the cache folder stays (see tools/lib.sh)
+	@rm -rf build

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Runs all levels of tests, those side by side that do not disturb each other. Each part writes to a file of its own in
+# build/test/; the terminal gets progress, the output of what failed, and the totals.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tools/lib.sh
+. tools/lib.sh
+
+OUT=build/test
+PROGRESS_EVERY=30 # seconds
+
+declare -A pid_of started_at
+
+# start PART COMMAND…: runs a part in the background.
+start() {
+  local part=$1
+  shift
+  say "$part: started, output in $OUT/$part.log"
+  started_at[$part]=$SECONDS
+  "$@" >"$OUT/$part.log" 2>&1 &
+  pid_of[$part]=$!
+}
+
+# finish: waits for all that were started, reports each as it ends, and shows now and then what the others are at.
+finish() {
+  local part next=$((SECONDS + PROGRESS_EVERY))
+  while ((${#pid_of[@]} > 0)); do
+    sleep 0.5
+    for part in "${!pid_of[@]}"; do
+      kill -0 "${pid_of[$part]}" 2>/dev/null || report "$part"
+    done
+    ((SECONDS >= next)) || continue
+    next=$((SECONDS + PROGRESS_EVERY))
+    for part in "${!pid_of[@]}"; do
+      say "$part: $((SECONDS - started_at[$part])) s, at: $(last_line "$part")"
+    done
+  done
+}
+
+# last_line PART: what it works on, without colours, cut to fit.
+last_line() { sed 's/\x1b\[[0-9;]*m//g' "$OUT/$1.log" | grep -v '^ *$' | tail -n 1 | cut -c 1-100; }
+
+# report PART: it has ended.
+report() {
+  local part=$1 seconds pid
+  seconds=$((SECONDS - started_at[$part]))
+  pid=${pid_of[$part]}
+  unset "pid_of[$part]"
+  if wait "$pid"; then
+    say "$part: ok, $seconds s"
+    return
+  fi
+  failed_parts+=("$part")
+  say "$part: FAILED after $seconds s; the end of $OUT/$part.log:"
+  tail -n 60 "$OUT/$part.log" >&2
+}
+
+# count_go RESULT: how many Go tests, with their subtests, ended so.
+count_go() { cat "$OUT"/{unit,integration}.log 2>/dev/null | grep -cE "^ *--- $1: " || true; }
+
+failed_parts=()
+mkdir -p "$OUT"
+rm -f "$OUT"/*.log
+
+tools/docker-engine.sh
+# On a new machine the setup compiles Consul for some minutes; the unit tests need nothing of it.
+start setup make --no-print-directory setup
+start unit make --no-print-directory test-unit GO_TEST_FLAGS=-v
+finish
+# Without Docker and its images nothing that follows can work.
+if [[ " ${failed_parts[*]} " != *' setup '* ]]; then
+  start integration make --no-print-directory test-integration GO_TEST_FLAGS=-v
+  start molecule make --no-print-directory test-molecule
+  finish
+fi
+
+say "$(count_go PASS) passed, $(count_go FAIL) failed"
+((${#failed_parts[@]} == 0)) || die "failed: ${failed_parts[*]}"
