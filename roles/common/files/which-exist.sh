@@ -1,0 +1,11 @@
+# Prints those of its arguments (kind:name) that exist on this host. Changes nothing.
+for item in "$@"; do
+  name=${item#*:}
+  case $item in
+    path:*) [ -e "$name" ] || [ -L "$name" ] ;;
+    user:*) getent passwd "$name" ;;
+    group:*) getent group "$name" ;;
+    image:*) docker image inspect "$name" ;;
+  esac >/dev/null 2>&1 && echo "$item"
+done
+exit 0
