@@ -8,8 +8,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/handler"
 )
 
@@ -105,10 +103,7 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		_, _ = fmt.Fprintf(stdout, "%s is valid\n", opts.config)
 		return nil
 	}
-	log := hclog.New(&hclog.LoggerOptions{
-		Name: "iri-lb-handler", Output: stderr, Level: hclog.LevelFromString(cfg.LogLevel),
-	})
-	h, err := handler.New(cfg, log)
+	h, err := handler.New(cfg, newLogger(stderr, cfg.LogLevel))
 	if err != nil {
 		return err
 	}

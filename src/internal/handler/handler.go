@@ -163,7 +163,7 @@ func (h *Handler) Sync(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() == nil {
-			h.log.Warn("not done yet, trying again", "error", err)
+			h.log.Warn("not done yet, trying again", "error", oneLine(err))
 		}
 		sleep(ctx, minBackoff)
 		if ctx.Err() != nil {

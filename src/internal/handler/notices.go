@@ -85,10 +85,13 @@ func (p *peer) failed(log hclog.Logger, err error) {
 	defer p.mu.Unlock()
 	// The same failure again and again is one line, whatever port it came from.
 	if p.last == nil || withoutDigits(p.last) != withoutDigits(err) {
-		log.Warn(p.name+" is not as it should be; nothing is removed, trying again for ever", "error", err)
+		log.Warn(p.name+" is not as it should be; nothing is removed, trying again for ever", "error", oneLine(err))
 	}
 	p.last = err
 }
+
+// oneLine makes a log line of an error that was joined from several.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func withoutDigits(err error) string {
 	return strings.Map(func(r rune) rune {
