@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Prints those of its arguments (kind:name) that exist on this host. Changes nothing.
 for item in "$@"; do
   name=${item#*:}

@@ -42,18 +42,15 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 		return nil, fmt.Errorf("connect to HAProxy: %w", err)
 	}
 	c := &Conn{conn: nc, r: bufio.NewReaderSize(nc, 64<<10)}
-	if err := c.deadline(ctx); err == nil {
-		_, err = io.WriteString(nc, "prompt\n")
-	}
-	if err == nil {
-		_, err = c.reply()
-	}
-	if err != nil {
+	if _, err := c.exchange(ctx, []Command{interactive}); err != nil {
 		_ = nc.Close()
 		return nil, fmt.Errorf("connect to HAProxy at %s: %w", path, err)
 	}
 	return c, nil
 }
+
+// interactive makes HAProxy keep the connection and end each answer by a prompt.
+var interactive = Command{line: "prompt", accept: silent}
 
 // Close ends the connection.
 func (c *Conn) Close() error { return c.conn.Close() }
