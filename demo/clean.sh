@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Removes the host of the demo, with everything in it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+docker container inspect iri-lb-demo >/dev/null 2>&1 || exit 0
+tools/host.sh remove iri-lb-demo
+echo "removed the host iri-lb-demo"

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# Functions of the demo: what it prints, how it waits, and how it looks at the host. Source it after tools/lib.sh.
+
+HOST=iri-lb-demo
+
+# --- what is printed ----------------------------------------------------------------------------------------------
+
+STEPS=11
+step_number=0
+
+step() {
+  step_number=$((step_number + 1))
+  printf '\n[%d/%d] %s\n' "$step_number" "$STEPS" "$*"
+}
+
+show() { printf '      %s\n' "$*"; }
+
+# clear_line: of a terminal, where a line of progress is being overwritten.
+clear_line() { [[ ! -t 1 ]] || printf '\r\033[K'; }
+
+# indent: for the output of a command.
+indent() { sed 's/^/      /'; }
+
+# unseen WHAT [WHERE-TO-LOOK]: the end of a demo that did not show what it had to.
+unseen() {
+  printf '\nnot seen: %s\n' "$1" >&2
+  printf 'look at:  %s\n' "${2:-docker exec $HOST journalctl -u iri-lb-handler -u consul -u haproxy -n 50}" >&2
+  printf 'The host %s is left as it is. Remove it by: make demo-clean\n' "$HOST" >&2
+  exit 1
+}
+
+# --- waiting ------------------------------------------------------------------------------------------------------
+
+# wait_for SECONDS WHAT COMMAND…: until COMMAND succeeds; its last output is shown when it does not in time.
+wait_for() {
+  local seconds=$1 what=$2 started deadline
+  shift 2
+  started=$(now_ms)
+  deadline=$((started + seconds * 1000))
+  until "$@"; do
+    (($(now_ms) < deadline)) || unseen "$what within $seconds s"
+    sleep 0.2
+  done
+  show "$(printf '%s: yes, after %d.%d s' "$what" $((($(now_ms) - started) / 1000)) $((($(now_ms) - started) % 1000 / 100)))"
+}
+
+now_ms() { date +%s%3N; }
+
+# --- the host -----------------------------------------------------------------------------------------------------
+
+on_host() { docker exec "$HOST" "$@"; }
+
+# haproxy_says COMMAND: asks HAProxy's runtime API.
+haproxy_says() { docker exec --interactive "$HOST" socat - unix-connect:/run/haproxy/admin.sock <<<"$1"; }
+
+# slots: one line for each slot that a node has: pool, slot, address, state, weight, maxconn. A free slot has port 1.
+slots() {
+  haproxy_says 'show stat' | awk -F, '
+    NR == 1 { sub(/^# /, ""); for (i = 1; i <= NF; i++) col[$i] = i; next }
+    $col["pxname"] !~ /^iri(_pow)?_back$/ || $col["svname"] == "BACKEND" || $col["addr"] ~ /:1$/ { next }
+    {
+      state = $col["status"]
+      if (state ~ /^(no check|UP)/) state = "in service"
+      if (state ~ /^MAINT/) state = "out of service"
+      if (state ~ /^DRAIN/) state = "draining"
+      maxconn = $col["slim"] == "" ? "none" : $col["slim"]
+      print $col["pxname"] "|" $col["svname"] "|" $col["addr"] "|" state "|" $col["weight"] "|" maxconn
+    }' | sort
+}
+
+show_slots() {
+  { echo 'POOL|SLOT|NODE|STATE|WEIGHT|MAXCONN' && slots; } | column -t -s '|' | indent
+}
+
+# slot_is POOL ADDRESS STATE: the node has a slot of the pool in this state.
+slot_is() { grep -q "^$1|[^|]*|$2|$3|" <<<"$(slots)"; }
+
+# no_slot ADDRESS: the node has no slot in any pool. No answer is not an answer.
+no_slot() {
+  local all
+  all=$(slots) && ! grep -q "|$1|" <<<"$all"
+}
+
+# --- a wallet -----------------------------------------------------------------------------------------------------
+
+# wallet COUNT COMMAND: sends an IRI command that often to HAProxy's front end, each in a connection of its own, and
+# prints which node answered each. The certificate was made by the playbook, so nobody signed it (--insecure).
+wallet() {
+  # shellcheck disable=SC2016 # it is the shell on the host that expands this
+  on_host bash -c '
+    for ((i = 0; i < $1; i++)); do
+      node=$(curl --silent --show-error --fail --insecure --max-time 10 --output /dev/null --write-out "%header{x-fake-node}" \
+        --header "X-IOTA-API-Version: 1" --header "Content-Type: application/json" --data "$2" "$3") || node="no answer"
+      echo "$node"
+    done' wallet "$1" "$2" "$WALLET_URL"
+}
+
+# tally: counts equal lines, "4 node-1, 3 node-2".
+tally() { sort | uniq -c | sed 's/^ *//' | paste -s -d ',' | sed 's/,/, /g'; }
