@@ -35,6 +35,16 @@ func eventually(t *testing.T, within time.Duration, what string, condition func(
 	}
 }
 
+func countLines(text, part string) int {
+	n := 0
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) {
+			n++
+		}
+	}
+	return n
+}
+
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
