@@ -81,7 +81,8 @@ func (c *consul) registerScript(t *testing.T, id, addr string, port int, tags ..
 	require.NoError(t, c.Agent().ServiceRegister(&api.AgentServiceRegistration{
 		ID: id, Name: "iri", Address: addr, Port: port, Tags: tags,
 		Check: &api.AgentServiceCheck{
-			Args:     []string{script, "-a", fmt.Sprintf("http://%s:%d", addr, port), "-i"},
+			// -w, -t: the machine may be busy with other tests.
+			Args:     []string{script, "-a", fmt.Sprintf("http://%s:%d", addr, port), "-i", "-w", "8", "-t", "8"},
 			Interval: "1s", Timeout: "10s",
 		},
 	}))
