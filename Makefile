@@ -51,6 +51,10 @@ test-unit: ## Run the Go tests that need nothing but Go
 test-integration: setup ## Run the Go tests against real Consul and HAProxy containers
 	@tools/go.sh test -race -count=1 -tags integration -timeout 20m $(GO_TEST_FLAGS) ./test/integration/...
 
+.PHONY: test-matrix
+test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 3.2 too
+	@for version in 2.6 3.2; do HAPROXY_IMAGE=haproxy:$$version $(MAKE) --no-print-directory test-integration; done
+
 .PHONY: test-molecule
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
 	@tools/molecule.sh test --all

@@ -133,14 +133,14 @@ consul_binary() {
 }
 
 build_consul() {
-  local context=$CACHE/consul-context binary
+  local context=$CACHE/consul-context binary base
   say "building $CONSUL_IMAGE without a registry"
   binary=$(consul_binary)
-  [[ -f /etc/ssl/certs/ca-certificates.crt ]] || install_packages ca-certificates
+  base=$(debian_base trixie)
   mkdir -p "$context"
-  cp images/consul/Dockerfile /etc/ssl/certs/ca-certificates.crt "$context/"
+  cp images/consul/Dockerfile "$context/"
   cp "$binary" "$context/consul"
-  docker_build "$CONSUL_IMAGE" consul "$context"
+  docker_build "$CONSUL_IMAGE" consul "$context" --build-arg "BASE=$base"
   rm -rf "$context"
 }
 

@@ -9,6 +9,9 @@ cd "$(dirname "$0")/.."
 OUT=build/test
 PROGRESS_EVERY=30 # seconds
 
+# The output goes to files.
+export NO_COLOR=1 ANSIBLE_NOCOLOR=1 PY_COLORS=0
+
 declare -A pid_of started_at
 
 # start PART COMMAND…: runs a part in the background.
@@ -55,8 +58,23 @@ report() {
   tail -n 60 "$OUT/$part.log" >&2
 }
 
-# count_go RESULT: how many Go tests, with their subtests, ended so.
-count_go() { cat "$OUT"/{unit,integration}.log 2>/dev/null | grep -cE "^ *--- $1: " || true; }
+# go_results PART PASS|FAIL: how many Go tests, with their subtests, ended so.
+go_results() { grep -cE "^ *--- $2: " "$OUT/$1.log" || true; }
+
+# pytest_results PART passed|failed: the sum over the summary lines, "=== 2 failed, 3 passed in 9.5s ===".
+pytest_results() {
+  sed -nE "s/\x1b\[[0-9;]*m//g; s/^[^=]*=+ (.* )?([0-9]+) $2.* in [0-9.]+s.*/\2/p" "$OUT/$1.log" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# results PART: prints "PASSED FAILED". A part that failed before its first test counts as one failure.
+results() {
+  local part=$1 passed failed
+  [[ -f $OUT/$part.log ]] || { echo 0 0; return; }
+  passed=$(($(go_results "$part" PASS) + $(pytest_results "$part" passed)))
+  failed=$(($(go_results "$part" FAIL) + $(pytest_results "$part" failed)))
+  if [[ " ${failed_parts[*]} " == *" $part "* ]] && ((failed == 0)); then failed=1; fi
+  echo "$passed $failed"
+}
 
 failed_parts=()
 mkdir -p "$OUT"
@@ -74,5 +92,11 @@ if [[ " ${failed_parts[*]} " != *' setup '* ]]; then
   finish
 fi
 
-say "$(count_go PASS) passed, $(count_go FAIL) failed"
+total_passed=0
+total_failed=0
+for part in setup unit integration molecule; do
+  read -r passed failed <<<"$(results "$part")"
+  ((total_passed += passed, total_failed += failed)) || true
+done
+echo "$total_passed passed, $total_failed failed"
 ((${#failed_parts[@]} == 0)) || die "failed: ${failed_parts[*]}"
