@@ -7,6 +7,7 @@ for item in "$@"; do
     user:*) getent passwd "$name" ;;
     group:*) getent group "$name" ;;
     image:*) docker image inspect "$name" ;;
+    container:*) docker container inspect "$name" ;;
   esac >/dev/null 2>&1 && echo "$item"
 done
 exit 0

@@ -157,12 +157,14 @@ func (h *Handler) run(ctx context.Context, l *loopState) {
 // drain: Consul calls its watch handlers one after the other, and the next event
 // may be a failing node. A later pass frees them.
 func (h *Handler) Sync(ctx context.Context) error {
+	var told string
 	for {
 		err := h.syncOnce(ctx)
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() == nil {
+		if what := withoutDigits(err); what != told && ctx.Err() == nil {
+			told = what
 			h.log.Warn("not done yet, trying again", "error", oneLine(err))
 		}
 		sleep(ctx, minBackoff)

@@ -1,0 +1,52 @@
+"""Row 5: the uninstall removes what the install made, and nothing else."""
+
+from conftest import changed
+
+UNINSTALL = ("--tags=uninstall", "-e", "uninstall_playbook=yes")
+GONE = [
+    "/etc/consul", "/var/lib/consul", "/etc/haproxy/haproxy.cfg", "/etc/haproxy/ssl", "/var/lib/haproxy", "/run/haproxy",
+    "/etc/iri-lb-handler", "/etc/iri-lb-haproxy", "/etc/tmpfiles.d/iri-lb-haproxy.conf", "/usr/local/lib/iri-lb-haproxy",
+    "/usr/local/bin/iri-lb-handler", "/usr/local/bin/iri-node-check", "/etc/systemd/system/consul.service",
+    "/etc/systemd/system/haproxy.service", "/etc/systemd/system/iri-lb-handler.service",
+]  # fmt: skip
+
+
+def test_uninstall_removes_what_the_install_made(play, lb):
+    assert changed(play(*UNINSTALL)) > 0
+    for path in GONE:
+        assert not lb.host.file(path).exists, path
+    for name in ("consul", "iri-lb-handler"):
+        assert not lb.host.user(name).exists, name
+        assert not lb.host.group(name).exists, name
+    assert lb.sh("docker images --format '{{.Repository}}:{{.Tag}}'") == "somebody/else:1"
+    assert lb.sh("systemctl list-units --all --plain --no-legend 'consul*' 'haproxy*' 'iri-lb*'") == ""
+    assert lb.sh("find /etc/systemd -name 'consul*' -o -name 'haproxy*' -o -name 'iri-lb*'") == ""
+
+
+def test_what_was_there_before_is_untouched(lb):
+    assert lb.host.user("haproxy").gecos == "here before"
+    assert lb.host.file("/etc/haproxy/notes.txt").content_string == "here before\n"
+    assert lb.sh("docker ps --format '{{.Names}} {{.Image}}'") == "somebody somebody/else:1"
+
+
+def test_second_uninstall_changes_nothing(play):
+    assert changed(play(*UNINSTALL)) == 0
+
+
+def test_a_file_of_somebody_else_is_not_written_over(play, lb):
+    lb.sh("echo mine > /etc/haproxy/haproxy.cfg")
+    run = play(check=False)
+    assert run.returncode != 0
+    assert "/etc/haproxy/haproxy.cfg, which this" in " ".join(run.stdout.split())
+    assert changed(run) == 0
+
+
+def test_missing_docker_names_the_variable(play, lb):
+    lb.sh("rm /etc/haproxy/haproxy.cfg && mv /usr/bin/docker /usr/bin/docker.away")
+    try:
+        run = play(check=False)
+    finally:
+        lb.sh("mv /usr/bin/docker.away /usr/bin/docker")
+    assert run.returncode != 0
+    assert "-e install_docker=true" in " ".join(run.stdout.split())
+    assert changed(run) == 0
