@@ -256,6 +256,7 @@ Remove it: make demo-clean
 EOF
 }
 
+need jq jq
 mkdir -p build
 make_host
 run_playbook
