@@ -51,6 +51,7 @@ frontend front
 backend iri_back
     balance roundrobin
     server-template http 1-%[3]d slot.invalid:1 disabled init-addr last,127.0.0.1
+    server-template https 1-5 slot.invalid:1 disabled init-addr last,127.0.0.1 ssl verify required ca-file %[1]s/ca.pem
     server-template https-noverify 1-5 slot.invalid:1 disabled init-addr last,127.0.0.1 ssl verify none
 backend iri_pow_back
     balance roundrobin
@@ -60,6 +61,7 @@ backend iri_pow_back
 func startHAProxy(t *testing.T, slots int) *haproxy {
 	t.Helper()
 	h := &haproxy{dir: socketDir(t)}
+	writeCertificate(t, h.dir, nodeA)
 	port := freePorts(t, 1)[0]
 	h.url = fmt.Sprintf("http://127.0.0.1:%d/", port)
 	h.configure(t, fmt.Sprintf(configText, h.dir, port, slots))
