@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
 )
 
 const (
@@ -31,6 +32,9 @@ const (
 // Node is a registered node: how both pools see it, and which of them have it.
 type Node struct {
 	pool.Node
+	// Host is the name that the address is still to be found for; the zero value
+	// when Consul has an IP address. Addr then has nothing but the port.
+	Host runtime.Hostname
 	// Default and PoW say which pools the node belongs to.
 	Default, PoW bool
 	// MaxConnSet is false when the pool's default limit is to be used.
@@ -106,7 +110,21 @@ func (r *Registry) Fetch(ctx context.Context, index uint64) (Snapshot, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	opts := (&api.QueryOptions{WaitIndex: index, WaitTime: maxWait}).WithContext(ctx)
+	return r.query(ctx, &api.QueryOptions{WaitIndex: index, WaitTime: maxWait})
+}
+
+// Confirm asks again, and in another way: the leader answers after it has made
+// sure, with a majority of the servers, that it still is the leader. The agent's
+// own memory, which may have served Fetch, is not asked (Consul's documentation,
+// "Consistency Modes").
+func (r *Registry) Confirm(ctx context.Context) (Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	return r.query(ctx, &api.QueryOptions{RequireConsistent: true})
+}
+
+func (r *Registry) query(ctx context.Context, opts *api.QueryOptions) (Snapshot, error) {
+	opts = opts.WithContext(ctx)
 	entries, meta, err := r.client.Health().Service(r.service, "", false, opts)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("ask Consul for service %q: %w", r.service, err)
