@@ -35,7 +35,7 @@ func (t *target) decide(ctx context.Context, servers [][]runtime.Server) ([][]po
 	for i, p := range t.pools {
 		b, _, err := t.backend(ctx, p, servers[i], false)
 		if err != nil {
-			return nil, false, t.broken(err)
+			return nil, false, err
 		}
 		backends = append(backends, b)
 	}

@@ -33,35 +33,41 @@ func (t *target) pass(ctx context.Context, why cause) (later bool, err error) {
 }
 
 func (t *target) passLocked(ctx context.Context, why cause) (later bool, err error) {
-	servers, err := t.observe(ctx)
+	later, err = t.round(ctx, why)
+	var refused *runtime.CommandError
+	if errors.As(err, &refused) && refused.Replaced() {
+		// A reload has put a new worker in the place of this one.
+		t.drop()
+		later, err = t.round(ctx, why)
+	}
+	switch {
+	case err == nil:
+	case errors.As(err, &refused):
+		t.forget()
+	default:
+		t.drop()
+	}
+	return later, err
+}
+
+// round is one attempt at a pass.
+func (t *target) round(ctx context.Context, why cause) (later bool, err error) {
+	servers, err := t.slots(ctx)
 	if err != nil {
 		return false, err
 	}
-	wanted, doubt, err := t.decide(ctx, servers)
+	wanted, later, err := t.decide(ctx, servers)
 	if err != nil {
 		return false, err
 	}
-	later = doubt
 	var errs []error
 	for i, p := range t.pools {
-		wait, err := t.align(ctx, p, wanted[i], servers[i], why)
+		last, wait, err := t.align(ctx, p, wanted[i], servers[i], why)
+		t.seen[i] = last
 		later = later || wait
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return later, t.broken(err)
-	}
-	return later, nil
-}
-
-// broken drops a connection that is of no use any more: HAProxy refuses every
-// change on a worker that it has replaced.
-func (t *target) broken(err error) error {
-	var refused *runtime.CommandError
-	if !errors.As(err, &refused) || refused.Replaced() {
-		t.drop()
-	}
-	return err
+	return later, errors.Join(errs...)
 }
 
 // backendPool is one pool and its rule of membership.
@@ -110,31 +116,32 @@ func (p backendPool) members(all []registry.Node, warningPercent int) []pool.Nod
 
 // align plans and applies until nothing is left to do: the last plan, made from
 // what HAProxy then says, is the proof that the changes have arrived. It returns
-// true when something is left for later.
-func (t *target) align(ctx context.Context, p backendPool, nodes []pool.Node, servers []runtime.Server, why cause) (bool, error) {
+// the slots as they are then, and true when something is left for later.
+func (t *target) align(
+	ctx context.Context, p backendPool, nodes []pool.Node, servers []runtime.Server, why cause,
+) (last []runtime.Server, later bool, err error) {
 	for round := range rounds {
 		if round > 0 {
-			var err error
 			if servers, err = t.reread(ctx, p); err != nil {
-				return false, err
+				return nil, false, err
 			}
 		}
 		b, plan, wait, err := t.plan(ctx, p, nodes, servers)
 		if err != nil {
-			return false, fmt.Errorf("backend %s: %w", p.Backend, err)
+			return nil, false, fmt.Errorf("backend %s: %w", p.Backend, err)
 		}
 		if plan.Empty() {
 			t.report(p, nodes, b, plan)
-			return wait || len(plan.Draining) > 0, nil
+			return servers, wait || len(plan.Draining) > 0, nil
 		}
 		if round == 0 && why == resync {
 			t.drift(p, plan)
 		}
 		if err := t.apply(ctx, p, plan); err != nil {
-			return false, fmt.Errorf("backend %s: %w", p.Backend, err)
+			return nil, false, fmt.Errorf("backend %s: %w", p.Backend, err)
 		}
 	}
-	return false, fmt.Errorf("backend %s: HAProxy does not keep what it is told; is another program changing its slots?", p.Backend)
+	return nil, false, fmt.Errorf("backend %s: HAProxy does not keep what it is told; is another program changing its slots?", p.Backend)
 }
 
 // plan makes one plan. Before a slot drains it must be known how busy it is.

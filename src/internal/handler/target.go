@@ -29,7 +29,8 @@ type cause int
 const (
 	none   cause = iota
 	news         // Consul or DNS has something new
-	again        // the last pass failed, or left something to be done later
+	rest         // the last pass left something for later
+	again        // the last pass failed
 	worker       // HAProxy has been restarted or reloaded
 	resync       // nothing has happened for a while
 )
@@ -51,9 +52,12 @@ type target struct {
 	worker  runtime.Worker
 	version string
 	known   map[string]details
-	drains  drains
-	steady  steady
-	guard   guard
+	// seen are the slots of each backend as they were after the last good pass,
+	// nil when they have to be read.
+	seen   [][]runtime.Server
+	drains drains
+	steady steady
+	guard  guard
 
 	ans  answer
 	have bool // an answer
@@ -112,7 +116,7 @@ func (t *target) loop(ctx context.Context, alive func()) {
 // look says whether a pass is needed although there are no news.
 func (t *target) look(ctx context.Context) cause {
 	if !t.soon.IsZero() && time.Now().After(t.soon) {
-		return again
+		return rest
 	}
 	if t.have && time.Since(t.last) >= t.cfg.ResyncInterval {
 		return resync
@@ -133,8 +137,8 @@ func (t *target) look(ctx context.Context) cause {
 // run makes one pass and notes how it went. A failed one stays due.
 func (t *target) run(ctx context.Context) {
 	why, began := t.due, time.Now()
-	if why == resync || why == worker {
-		t.known = map[string]details{}
+	if why != news && why != rest {
+		t.forget()
 	}
 	bounded, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
@@ -150,7 +154,6 @@ func (t *target) run(ctx context.Context) {
 		if errors.As(err, &op) && op.Op == "dial" {
 			t.wait = redial
 		}
-		t.known = map[string]details{}
 		t.haproxy.failed(t.log, err)
 		return
 	}
@@ -173,7 +176,22 @@ func (t *target) drop() {
 		t.conn.Close()
 	}
 	t.conn = nil
-	t.known = map[string]details{}
+	t.forget()
+}
+
+// forget makes the next pass read everything.
+func (t *target) forget() {
+	t.known, t.seen = map[string]details{}, nil
+}
+
+// slots are those of all pools. After a good pass they are known: nobody else
+// changes them but passes of others, which want the same. What is wrong all the
+// same is seen when the changes are read back, or by the next resync.
+func (t *target) slots(ctx context.Context) ([][]runtime.Server, error) {
+	if t.conn != nil && t.seen != nil {
+		return t.seen, nil
+	}
+	return t.observe(ctx)
 }
 
 // observe connects where needed and reads all slots. A worker that is on its
@@ -200,8 +218,10 @@ func (t *target) observe(ctx context.Context) ([][]runtime.Server, error) {
 			t.drop()
 			continue
 		case info.Worker != t.worker:
-			t.worker, t.version, t.known = info.Worker, info.Version, map[string]details{}
+			t.forget()
+			t.worker, t.version = info.Worker, info.Version
 		}
+		t.seen = servers
 		return servers, nil
 	}
 	return nil, errors.New("this HAProxy worker is stopping; waiting for the new one")
