@@ -55,6 +55,10 @@ test-integration: setup ## Run the Go tests against real Consul and HAProxy cont
 test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 3.2 too
 	@for version in 2.6 3.2; do HAPROXY_IMAGE=haproxy:$$version $(MAKE) --no-print-directory test-integration; done
 
+.PHONY: chaos
+chaos: setup ## Break everything under traffic and write what was lost into docs/reliability.md
+	@tools/go.sh test -race -count=1 -tags 'integration chaos' -run '^TestChaos$$' -timeout 60m -v $(GO_TEST_FLAGS) ./test/integration/...
+
 .PHONY: test-molecule
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
 	@tools/molecule.sh test --all

@@ -26,6 +26,12 @@ const script = "/scripts/iri-node-check"
 
 func startConsul(t *testing.T, extra ...string) *consul {
 	t.Helper()
+	return startConsulWith(t, nil, extra...)
+}
+
+// startConsulWith also mounts folders of the host.
+func startConsulWith(t *testing.T, mounts []string, extra ...string) *consul {
+	t.Helper()
 	p := freePorts(t, 5)
 	cmd := append([]string{
 		"agent", "-server", "-bootstrap-expect=1", "-node=test", "-bind=127.0.0.1", "-client=127.0.0.1",
@@ -36,7 +42,7 @@ func startConsul(t *testing.T, extra ...string) *consul {
 	}, extra...)
 	c := &consul{address: fmt.Sprintf("http://127.0.0.1:%d", p[0])}
 	c.container = startContainer(t, image("CONSUL_IMAGE", "hashicorp/consul:1.22.0"),
-		[]string{"consul"}, cmd, bin+":/scripts:ro")
+		[]string{"consul"}, cmd, append(mounts, bin+":/scripts:ro")...)
 	var err error
 	c.Client, err = api.NewClient(&api.Config{Address: c.address})
 	require.NoError(t, err)

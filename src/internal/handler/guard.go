@@ -40,23 +40,48 @@ func (t *target) decide(ctx context.Context, servers [][]runtime.Server) ([][]po
 		backends = append(backends, b)
 	}
 	wanted, doubt := t.members(), ""
-	if t.suspicious(wanted, backends) {
-		doubt = t.ask(ctx, backends)
-		wanted = t.members() // Consul may have said something else
-	} else {
+	forgotten := false
+	if !t.suspicious(wanted, backends) {
 		t.guard.pasts = t.ans.pasts
-	}
-	t.hold(doubt)
-	for i, b := range backends {
-		switch {
-		case doubt != "":
-			wanted[i] = pool.Keep(wanted[i], b)
-		case !t.ans.settled:
-			// One of those that serve may be what a name stands for.
-			wanted[i] = pool.KeepUnlisted(wanted[i], b)
+	} else {
+		if forgotten = t.guard.pasts != t.ans.pasts; forgotten {
+			wanted = keepUnlisted(wanted, backends)
+		}
+		if t.suspicious(wanted, backends) {
+			doubt = t.ask(ctx, backends)
+			wanted = t.members() // Consul may have said something else
 		}
 	}
-	return wanted, doubt != "", nil
+	switch {
+	case doubt != "":
+		for i, b := range backends {
+			wanted[i] = pool.Keep(wanted[i], b)
+		}
+		t.hold(doubt)
+		return wanted, true, nil
+	case forgotten:
+		t.hold(lostPast)
+		return keepUnlisted(wanted, backends), false, nil
+	}
+	t.hold("")
+	if !t.ans.settled {
+		// One of those that serve may be what a name stands for.
+		wanted = keepUnlisted(wanted, backends)
+	}
+	return wanted, false, nil
+}
+
+// lostPast: nobody can deregister a node at a Consul that is away. When most are
+// missing as soon as it is back, it is Consul that has lost them.
+const lostPast = "Consul was away, or its index went back, and it does not list most of them any more; register them again, " +
+	"or restart iri-lb-handler to take Consul's word for it"
+
+func keepUnlisted(nodes [][]pool.Node, backends []pool.Backend) [][]pool.Node {
+	kept := make([][]pool.Node, 0, len(nodes))
+	for i, b := range backends {
+		kept = append(kept, pool.KeepUnlisted(nodes[i], b))
+	}
+	return kept
 }
 
 // members are the nodes of each pool.
@@ -79,9 +104,6 @@ func (t *target) suspicious(nodes [][]pool.Node, backends []pool.Backend) bool {
 
 // ask makes sure of a suspicious answer. It returns why it is not to be believed.
 func (t *target) ask(ctx context.Context, backends []pool.Backend) string {
-	if t.guard.pasts != t.ans.pasts {
-		return "Consul has lost its past (its index went back); register the nodes again, or restart iri-lb-handler to take Consul's word for it"
-	}
 	if t.guard.confirmed.Equal(t.ans.seen) {
 		return ""
 	}
@@ -95,6 +117,7 @@ func (t *target) ask(ctx context.Context, backends []pool.Backend) string {
 	t.guard.asked = time.Now()
 	if err != nil {
 		t.metrics.guard.WithLabelValues("kept").Inc()
+		t.source.doubt()
 		return fmt.Sprintf("Consul does not confirm it: %v", err)
 	}
 	second.pasts = t.ans.pasts
@@ -103,6 +126,8 @@ func (t *target) ask(ctx context.Context, backends []pool.Backend) string {
 	result := "refuted"
 	if t.suspicious(t.members(), backends) {
 		result = "confirmed"
+	} else {
+		t.source.doubt()
 	}
 	t.log.Warn("Consul was asked again", "result", result)
 	t.metrics.guard.WithLabelValues(result).Inc()

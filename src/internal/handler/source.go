@@ -26,7 +26,8 @@ type answer struct {
 	seen time.Time
 	// settled is false while a host name may still get its first address.
 	settled bool
-	// pasts is how often Consul's index went back: it had lost its past.
+	// pasts is how often Consul may have lost its past: it was away, or its index
+	// went back.
 	pasts int
 }
 
@@ -43,43 +44,79 @@ type source struct {
 	last   answer
 	pasts  int
 	wake   chan struct{} // a name is new
+	// anew ends the question that is being asked, to begin again without an index.
+	anew chan struct{}
 }
 
 func newSource(reg *registry.Registry, log hclog.Logger, consul *peer) *source {
-	return &source{registry: reg, resolver: newResolver(), log: log, consul: consul, wake: make(chan struct{}, 1)}
+	return &source{registry: reg, resolver: newResolver(), log: log, consul: consul, wake: make(chan struct{}, 1), anew: make(chan struct{}, 1)}
 }
 
 // watch tells the targets every new answer of Consul until the context ends. It
 // asks for ever: after an error again and again, a little slower each time.
 func (s *source) watch(ctx context.Context) {
 	var index, newest uint64
-	wait := minBackoff
+	wait, away := minBackoff, false
 	for ctx.Err() == nil {
-		snap, err := s.registry.Fetch(ctx, index)
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
+		snap, doubted, err := s.fetch(ctx, index)
+		switch {
+		case doubted:
+			index, newest = 0, 0
+			sleep(ctx, minBackoff)
+			continue
+		case err != nil && ctx.Err() != nil:
+			return
+		case err != nil:
 			s.consul.failed(s.log, err)
 			sleep(ctx, wait/2+rand.N(wait/2))
 			wait = min(2*wait, maxBackoff)
-			index = 0
+			index, away = 0, true
 			continue
 		}
 		seen := time.Now()
-		wait = minBackoff
 		s.consul.answered(s.log)
 		if snap.Index == index {
 			continue // the longest wait has passed without news
 		}
 		rewound := snap.Index < newest
-		newest = snap.Index
-		index = snap.Index
-		s.publish(snap, seen, rewound)
+		if rewound {
+			s.log.Warn("Consul's index went back: it may have lost its past", "from", newest, "to", snap.Index)
+		}
+		s.publish(snap, seen, rewound || away)
+		wait, away, newest, index = minBackoff, false, snap.Index, snap.Index
 		if rewound { // ask from the beginning (Consul's documentation, "Blocking Queries")
 			index = 0
 			sleep(ctx, minBackoff)
 		}
+	}
+}
+
+// fetch asks once. The question ends early when somebody doubts the last answer:
+// with it goes the index, which may be one that Consul never reaches.
+func (s *source) fetch(ctx context.Context, index uint64) (snap registry.Snapshot, doubted bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-s.anew:
+			doubted = true
+			cancel()
+		case <-ctx.Done():
+		}
+		close(over)
+	}()
+	snap, err = s.registry.Fetch(ctx, index)
+	cancel()
+	<-over
+	return snap, doubted, err
+}
+
+// doubt makes watch ask from the beginning.
+func (s *source) doubt() {
+	select {
+	case s.anew <- struct{}{}:
+	default:
 	}
 }
 
@@ -106,14 +143,12 @@ func (s *source) names(ctx context.Context) {
 }
 
 // publish tells the targets a new answer.
-func (s *source) publish(snap registry.Snapshot, seen time.Time, rewound bool) {
+func (s *source) publish(snap registry.Snapshot, seen time.Time, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latest = snap
-	if rewound {
+	if lost {
 		s.pasts++
-		s.log.Warn("Consul's index went back: it has lost its past; no node is removed only because Consul does not list it any more, "+
-			"until it lists most of those in service again", "index", snap.Index)
 	}
 	s.last = s.complete(snap)
 	s.last.seen = seen

@@ -1,0 +1,286 @@
+//go:build integration && chaos
+
+package integration
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// long is how long most faults last.
+const long = 6 * time.Second
+
+var rows = []row{
+	{name: "nodes come, fail, return and go", mode: "daemon", do: func(t *testing.T, b *chaosBed) { b.churn(t, long) }},
+	{name: "nodes come, fail, return and go", mode: "watch", do: func(t *testing.T, b *chaosBed) { b.churn(t, long) }},
+
+	{name: "Consul answers 500", mode: "daemon", do: answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "rpc error", http.StatusInternalServerError)
+		return true
+	})},
+	{name: "Consul has no leader", mode: "daemon", do: answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("X-Consul-Index", "1099511627776")
+		w.Header().Set("X-Consul-Knownleader", "false")
+		_, _ = w.Write([]byte("[]"))
+		return true
+	})},
+	{name: "Consul's agent answers with an empty list, its leader does not", mode: "daemon", do: answers(func(w http.ResponseWriter, r *http.Request) bool {
+		if consistent(r) {
+			return false
+		}
+		nothing(w, 1<<40)
+		pause()
+		return true
+	})},
+	{name: "Consul's answers are cut off in the middle", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
+		b.during(t, long, cutAnswers(b.consul.address))
+	}},
+	{name: "Consul's index goes back", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
+		b.during(t, long, lowerIndex(b.consul.address))
+	}},
+	{name: "a half-open connection to Consul", mode: "daemon", do: answers(func(_ http.ResponseWriter, r *http.Request) bool {
+		select {
+		case <-r.Context().Done():
+		case <-time.After(long):
+		}
+		panic(http.ErrAbortHandler)
+	})},
+	{name: "Consul killed, started again", mode: "daemon", do: restartConsul("")},
+	{name: "Consul killed, started again", mode: "watch", do: restartConsul("")},
+	{name: "Consul killed, started again with an empty state", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
+		restartConsul("rm -rf /tmp/consul")(t, b)
+		time.Sleep(long)
+		assert.Empty(t, b.wrong(), "nobody is registered, and all serve")
+		registerAll(t, b)
+	}},
+	{name: "Consul killed, started again with an older state", mode: "daemon", do: olderState},
+
+	{name: "HAProxy reloaded five times (`iri-lb-handler reload`)", mode: "daemon", do: reloads},
+	{name: "HAProxy reloaded five times (`iri-lb-handler reload`)", mode: "watch", do: reloads},
+	{name: "HAProxy's container killed, started again", mode: "daemon", away: true, do: func(t *testing.T, b *chaosBed) {
+		b.restartHAProxy(t, func(id string) { kill(t, id) })
+	}},
+	{name: "HAProxy's container killed, started again", mode: "watch", away: true, do: func(t *testing.T, b *chaosBed) {
+		b.restartHAProxy(t, func(id string) { kill(t, id) })
+	}},
+	{name: "HAProxy's worker killed", mode: "daemon", away: true, do: func(t *testing.T, b *chaosBed) {
+		b.restartHAProxy(t, func(string) {
+			info, err := b.command("show info")
+			require.NoError(t, err)
+			inContainer(t, b.haproxy.container.Container.ID, "kill -9 "+field(info, "Pid"))
+			eventually(t, 10*time.Second, "the master has ended", func() error {
+				c, err := docker.Client.InspectContainer(b.haproxy.container.Container.ID)
+				if err == nil && c.State.Running {
+					return assert.AnError
+				}
+				return err
+			})
+		})
+	}},
+	{name: "HAProxy's socket is missing", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
+		require.NoError(t, os.Rename(b.dir+"/admin.sock", b.dir+"/away.sock"))
+		b.socket.cut.Store(1) // and the connection that is open ends
+		b.toggle(t)
+		time.Sleep(long)
+		b.socket.cut.Store(0)
+		require.NoError(t, os.Rename(b.dir+"/away.sock", b.dir+"/admin.sock"))
+	}},
+	{name: "HAProxy's socket hangs", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
+		b.socket.hang.Store(true)
+		b.churn(t, long)
+		b.socket.hang.Store(false)
+	}},
+	{name: "HAProxy's answers are cut off in the middle", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
+		for end := time.Now().Add(long); time.Now().Before(end); {
+			b.socket.cut.Store(1 + rand.Int64N(20000))
+			b.churn(t, 100*time.Millisecond)
+		}
+		b.socket.cut.Store(0)
+	}},
+	{name: "the disk is full at a reload", mode: "daemon", do: fullDisk},
+
+	{name: "the handler killed (-9) at 200 random points", mode: "daemon", do: killedHandlers},
+	{name: "two handlers at once", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
+		second := b.writeHandlerConfig(t, b.consul.address)
+		other := start(t, "iri-lb-handler", "run", "--config", second)
+		b.churn(t, 2*long)
+		other.stop(syscall.SIGTERM)
+	}},
+	{name: "200 changes a second for a minute", mode: "daemon", do: manyChanges},
+}
+
+// answers is a row in which Consul's answers are replaced.
+func answers(f fault) func(*testing.T, *chaosBed) {
+	return func(t *testing.T, b *chaosBed) { b.during(t, long, f) }
+}
+
+// real asks Consul what the handler asked, and returns its answer.
+func real(address string, r *http.Request) *httptest.ResponseRecorder {
+	rec := httptest.NewRecorder()
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, address+r.URL.RequestURI(), nil)
+	if err != nil {
+		panic(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	for key, values := range resp.Header {
+		rec.Header()[key] = values
+	}
+	_, _ = rec.Body.ReadFrom(resp.Body)
+	return rec
+}
+
+func cutAnswers(address string) fault {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		answer := real(address, r)
+		for key, values := range answer.Header() {
+			w.Header()[key] = values
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(answer.Body.Len()))
+		_, _ = w.Write(answer.Body.Bytes()[:answer.Body.Len()/2])
+		pause()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func lowerIndex(address string) fault {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		q := r.URL.Query()
+		q.Del("index")
+		r.URL.RawQuery = q.Encode()
+		answer := real(address, r)
+		for key, values := range answer.Header() {
+			w.Header()[key] = values
+		}
+		w.Header().Set("X-Consul-Index", strconv.Itoa(1+rand.IntN(10)))
+		_, _ = w.Write(answer.Body.Bytes())
+		pause()
+		return true
+	}
+}
+
+func registerAll(t *testing.T, b *chaosBed) {
+	t.Helper()
+	for _, n := range chaosNodes {
+		b.registerScript(t, n, n, nodePort)
+	}
+}
+
+// restartConsul kills Consul and starts it again, with its data changed before.
+func restartConsul(change string) func(*testing.T, *chaosBed) {
+	return func(t *testing.T, b *chaosBed) {
+		id := b.consul.container.Container.ID
+		if change != "" {
+			inContainer(t, id, change)
+		}
+		kill(t, id)
+		time.Sleep(2 * time.Second)
+		startAgain(t, id)
+		b.waitLeader(t)
+	}
+}
+
+// olderState takes Consul back to a time when it knew two of the nodes.
+func olderState(t *testing.T, b *chaosBed) {
+	id := b.consul.container.Container.ID
+	for _, n := range chaosNodes[2:] {
+		require.NoError(t, b.Agent().ServiceDeregister(n))
+	}
+	time.Sleep(time.Second)
+	inContainer(t, id, "cp -a /tmp/consul /tmp/older")
+	registerAll(t, b)
+	b.waitAll(t)
+	restartConsul("rm -rf /tmp/consul && mv /tmp/older /tmp/consul")(t, b)
+	time.Sleep(long)
+	assert.Empty(t, b.wrong(), "two are registered, and all serve")
+	registerAll(t, b)
+}
+
+func reloads(t *testing.T, b *chaosBed) {
+	for range 5 {
+		code, log := runProgram(t, "iri-lb-handler", "reload", "--config", b.config)
+		require.Zero(t, code, log)
+		b.churn(t, time.Second)
+	}
+}
+
+// fullDisk makes a reload fail because its files cannot be written.
+func fullDisk(t *testing.T, b *chaosBed) {
+	dir := filepath.Join(b.dir, "full")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))
+	defer func() { require.NoError(t, syscall.Unmount(dir, 0)) }()
+	filler := filepath.Join(dir, "filler")
+	_ = os.WriteFile(filler, make([]byte, 1<<20), 0o600) // as much as fits
+	config := b.writeHandlerConfig(t, b.consul.address, "state_file: "+b.dir, "state_file: "+dir)
+	code, log := runProgram(t, "iri-lb-handler", "reload", "--config", config)
+	assert.Equal(t, 1, code, log)
+	assert.Contains(t, log, "no space left on device")
+	require.NoError(t, os.Remove(filler))
+	code, log = runProgram(t, "iri-lb-handler", "reload", "--config", b.writeHandlerConfig(t, b.consul.address))
+	assert.Zero(t, code, log)
+}
+
+func killedHandlers(t *testing.T, b *chaosBed) {
+	b.daemon.stop(syscall.SIGKILL)
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				b.churn(t, 200*time.Millisecond)
+			}
+		}
+	}()
+	for range 200 {
+		p := start(t, "iri-lb-handler", "run", "--config", b.config)
+		time.Sleep(time.Duration(rand.IntN(120)) * time.Millisecond)
+		p.stop(syscall.SIGKILL)
+	}
+	close(stop)
+	<-done
+	b.run(t)
+}
+
+// manyChanges lets 20 nodes beside the six fail and return, 200 times a second.
+func manyChanges(t *testing.T, b *chaosBed) {
+	var crowd []string
+	for i := range 20 {
+		n := many(i)
+		crowd = append(crowd, n)
+		b.register(t, n, n, nodePort)
+	}
+	for _, n := range crowd {
+		startNode(t, n)
+	}
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	changes := 0
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); changes++ {
+		<-ticker.C
+		status := api.HealthCritical
+		if changes/len(crowd)%2 == 1 {
+			status = api.HealthPassing
+		}
+		b.set(t, crowd[changes%len(crowd)], status)
+	}
+	t.Logf("%d changes in a minute", changes)
+}
