@@ -135,7 +135,6 @@ func TestAHostileServiceHarmsNoOther(t *testing.T) {
 		b.registerUnchecked(t, id, address, nodePort)
 	}
 	b.registerUnchecked(t, "port", "127.0.1.8", 70000)
-	b.registerUnchecked(t, "noport", "127.0.1.8", 0)
 	b.registerUnchecked(t, "placeholder", "127.0.0.1", 1)
 	b.registerUnchecked(t, "tags", nodeB, nodePort, "haproxy.weight=1;disable server iri_back/http1", "haproxy.maxconn=-1",
 		"haproxy.pow=perhaps", "haproxy.unknown=1", "haproxy.weight", "haproxy.weight=4294967297", "other=tag")
@@ -144,7 +143,7 @@ func TestAHostileServiceHarmsNoOther(t *testing.T) {
 	time.Sleep(3 * time.Second) // longer than a resync: no warning may come again
 	assert.Len(t, b.slots(t, "iri_back"), 2)
 	for service, warnings := range map[string]int{
-		"service=zone": 1, "service=port": 1, "service=noport": 1, "service=multicast": 1, "service=placeholder": 1,
+		"service=zone": 1, "service=port": 1, "service=multicast": 1, "service=placeholder": 1,
 		`new\nline`: 1, `service="x; disable server`: 1, "service=longname": 1, "service=tags": 6,
 	} {
 		got := 0
@@ -343,29 +342,33 @@ func TestATokenThatMayNotReadIsNoEmptyRegistry(t *testing.T) {
 func TestReadinessSaysWhatIsMissing(t *testing.T) {
 	h := startHAProxy(t, 5)
 	config := h.writeHandlerConfig(t, "http://127.0.0.1:9")
-	text, err := os.ReadFile(config)
-	require.NoError(t, err)
-	_, listen, _ := strings.Cut(string(text), "listen: ")
-	listen, _, _ = strings.Cut(listen, "\n")
-	start(t, "iri-lb-handler", "run", "--config", config)
-	get := func(path string) (int, string) {
-		resp, err := http.Get("http://" + listen + path)
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer func() { _ = resp.Body.Close() }()
-		body, err := io.ReadAll(resp.Body)
-		assert.NoError(t, err)
-		return resp.StatusCode, string(body)
-	}
+	b := &bed{haproxy: h, config: config}
+	b.run(t)
 	eventually(t, 10*time.Second, "Consul's failure is told", func() error {
-		if code, body := get("/readyz"); code != 503 || !strings.Contains(body, "Consul: ask Consul") {
+		if code, body := b.get(t, "/readyz"); code != 503 || !strings.Contains(body, "Consul: ask Consul") {
 			return fmt.Errorf("%d %s", code, body)
 		}
 		return nil
 	})
-	code, _ := get("/healthz")
+	code, _ := b.get(t, "/healthz")
 	assert.Equal(t, 200, code, "alive although not ready")
-	_, metrics := get("/metrics")
-	assert.Contains(t, metrics, "iri_lb_handler_last_success_timestamp_seconds 0")
+	_, metrics := b.get(t, "/metrics")
+	assert.Contains(t, metrics, `iri_lb_handler_last_success_timestamp_seconds{socket="`+h.dir+`/admin.sock"} 0`)
+}
+
+// get asks the daemon's own server.
+func (b *bed) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	text, err := os.ReadFile(b.config)
+	require.NoError(t, err)
+	_, listen, _ := strings.Cut(string(text), "listen: ")
+	listen, _, _ = strings.Cut(listen, "\n")
+	resp, err := http.Get("http://" + listen + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(body)
 }

@@ -51,8 +51,8 @@ frontend front
 backend iri_back
     balance roundrobin
     server-template http 1-%[3]d slot.invalid:1 disabled init-addr last,127.0.0.1
-    server-template https 1-5 slot.invalid:1 disabled init-addr last,127.0.0.1 ssl verify required ca-file %[1]s/ca.pem
-    server-template https-noverify 1-5 slot.invalid:1 disabled init-addr last,127.0.0.1 ssl verify none
+    server-template https 1-5 slot.invalid:1 disabled init-addr last,127.0.0.1 ssl verify required ca-file %[1]s/ca.pem sni srv_name,map(%[1]s/iri_back.sni)
+    server-template https-noverify 1-5 slot.invalid:1 disabled init-addr last,127.0.0.1 ssl verify none sni srv_name,map(%[1]s/iri_back.sni)
 backend iri_pow_back
     balance roundrobin
     server-template http 1-%[3]d slot.invalid:1 disabled init-addr last,127.0.0.1 maxconn 1
@@ -67,6 +67,7 @@ func startHAProxy(t *testing.T, slots int, more ...string) *haproxy {
 	h.url = fmt.Sprintf("http://127.0.0.1:%d/", port)
 	h.configure(t, fmt.Sprintf(configText, h.dir, port, slots)+strings.Join(more, ""))
 	require.NoError(t, os.WriteFile(h.dir+"/srv.state", []byte("1\n"), 0o600))
+	require.NoError(t, os.WriteFile(h.dir+"/iri_back.sni", nil, 0o600))
 	h.container = startContainer(t, image("HAPROXY_IMAGE", "haproxy:3.0"), []string{"haproxy"},
 		[]string{"-W", "-db", "-S", h.dir + "/master.sock,mode,666", "-f", h.dir + "/haproxy.cfg"}, h.dir+":"+h.dir)
 	eventually(t, 20*time.Second, "HAProxy answers", func() error { _, err := h.command("show info"); return err })
@@ -154,8 +155,8 @@ func (h *haproxy) writeHandlerConfig(t *testing.T, consulAddress string, change 
 	t.Helper()
 	text := fmt.Sprintf(`consul: {address: "%[1]s"}
 service: iri
-haproxy: {admin_socket: %[2]s/admin.sock, master_socket: %[2]s/master.sock, state_file: %[2]s/srv.state}
-pools: {default: {backend: iri_back, maxconn: 0}, pow: {backend: iri_pow_back, maxconn: 1}}
+haproxy: {admin_sockets: [%[2]s/admin.sock], master_socket: %[2]s/master.sock, state_file: %[2]s/srv.state}
+pools: {default: {backend: iri_back, maxconn: 0, sni_map: %[2]s/iri_back.sni}, pow: {backend: iri_pow_back, maxconn: 1}}
 drain_timeout: 3s
 resync_interval: 2s
 listen: 127.0.0.1:%[3]d

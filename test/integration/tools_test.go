@@ -5,6 +5,7 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os/exec"
@@ -45,14 +46,17 @@ func countLines(text, part string) int {
 	return n
 }
 
+// freePorts are below those that the system gives to clients: a server that is
+// killed and started again finds its port free.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer func() { _ = l.Close() }()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+	var ports []int
+	for len(ports) < n {
+		port := 20000 + rand.IntN(12000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			defer func() { _ = l.Close() }()
+			ports = append(ports, port)
+		}
 	}
 	return ports
 }

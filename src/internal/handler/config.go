@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,14 @@ type Config struct {
 	Service string        `yaml:"service"`
 	HAProxy HAProxyConfig `yaml:"haproxy"`
 	Pools   PoolsConfig   `yaml:"pools"`
+	// WarningPercent is the share of its weight that a node in Consul's warning
+	// state keeps, 1 to 100.
+	WarningPercent int `yaml:"warning_percent"`
+	// GuardPercent: an answer of Consul that takes more than this share of the
+	// serving nodes out, and at least three, is asked for again. 0: it is not.
+	GuardPercent int `yaml:"guard_percent"`
+	// ReturnDelay is how long a node must have been passing before it comes back.
+	ReturnDelay time.Duration `yaml:"return_delay"`
 	// DrainTimeout is how long a slot waits for its last request.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	// ResyncInterval is how often all slots are compared without an event.
@@ -43,9 +52,15 @@ type ConsulConfig struct {
 
 // HAProxyConfig says how to reach HAProxy.
 type HAProxyConfig struct {
-	AdminSocket  string `yaml:"admin_socket"`
-	MasterSocket string `yaml:"master_socket"`
-	StateFile    string `yaml:"state_file"`
+	// AdminSockets are the stats sockets of all HAProxy processes to keep in line.
+	// The reload is that of the first.
+	AdminSockets []string `yaml:"admin_sockets"`
+	MasterSocket string   `yaml:"master_socket"`
+	StateFile    string   `yaml:"state_file"`
+	// SlotOverflow: nodes that find no slot get a server that is added at runtime.
+	SlotOverflow bool `yaml:"slot_overflow"`
+	// CAFile verifies the nodes behind such servers, as HAProxy sees the path.
+	CAFile string `yaml:"ca_file"`
 }
 
 // PoolsConfig has the two pools.
@@ -57,6 +72,9 @@ type PoolsConfig struct {
 // PoolConfig is one backend of HAProxy.
 type PoolConfig struct {
 	Backend string `yaml:"backend"`
+	// SNIMap is the map file of the backend's server-templates that gives a slot
+	// the name for TLS; "" when they have none.
+	SNIMap string `yaml:"sni_map"`
 	// MaxConn is for nodes that say nothing of their own; 0 means no limit.
 	MaxConn int `yaml:"maxconn"`
 }
@@ -67,7 +85,7 @@ func DefaultConfig() Config {
 		Consul:  ConsulConfig{Address: "http://127.0.0.1:8500"},
 		Service: "iri",
 		HAProxy: HAProxyConfig{
-			AdminSocket:  "/run/haproxy/admin.sock",
+			AdminSockets: []string{"/run/haproxy/admin.sock"},
 			MasterSocket: "/run/haproxy/master.sock",
 			StateFile:    "/var/lib/haproxy/srv.state",
 		},
@@ -75,6 +93,8 @@ func DefaultConfig() Config {
 			Default: PoolConfig{Backend: "iri_back"},
 			PoW:     PoolConfig{Backend: "iri_pow_back", MaxConn: 1},
 		},
+		WarningPercent: 25,
+		GuardPercent:   50,
 		DrainTimeout:   60 * time.Second,
 		ResyncInterval: 30 * time.Second,
 		Listen:         "127.0.0.1:9294",
@@ -106,10 +126,14 @@ func (c Config) check() error {
 	return errors.Join(
 		checkURL(c.Consul.Address),
 		checkSet("service", c.Service),
-		checkPath("haproxy.admin_socket", c.HAProxy.AdminSocket),
+		c.HAProxy.checkSockets(),
 		checkPath("haproxy.master_socket", c.HAProxy.MasterSocket),
 		checkPath("haproxy.state_file", c.HAProxy.StateFile),
+		checkMap("haproxy.ca_file", c.HAProxy.CAFile),
 		c.checkPools(),
+		checkPercent("warning_percent", c.WarningPercent, 1),
+		checkPercent("guard_percent", c.GuardPercent, 0),
+		checkReturnDelay(c.ReturnDelay),
 		checkDuration("drain_timeout", c.DrainTimeout),
 		checkDuration("resync_interval", c.ResyncInterval),
 		checkLoopback(c.Listen),
@@ -122,12 +146,55 @@ func (c Config) checkPools() error {
 		if _, err := runtime.NewSlotID(p.Backend, "x"); err != nil {
 			return fmt.Errorf("%s.backend: %w", key, err)
 		}
+		if err := checkMap(key+".sni_map", p.SNIMap); err != nil {
+			return err
+		}
 		if p.MaxConn < 0 || p.MaxConn > runtime.MaxMaxConn {
 			return fmt.Errorf("%s.maxconn: %d is not between 0 and %d", key, p.MaxConn, runtime.MaxMaxConn)
 		}
 	}
 	if c.Pools.Default.Backend == c.Pools.PoW.Backend {
 		return fmt.Errorf("pools.pow.backend: %q is the default pool's backend too", c.Pools.PoW.Backend)
+	}
+	return nil
+}
+
+func (c HAProxyConfig) checkSockets() error {
+	if len(c.AdminSockets) == 0 {
+		return errors.New("haproxy.admin_sockets: must name at least one socket")
+	}
+	for i, socket := range c.AdminSockets {
+		if err := checkPath("haproxy.admin_sockets", socket); err != nil {
+			return err
+		}
+		if slices.Contains(c.AdminSockets[:i], socket) {
+			return fmt.Errorf("haproxy.admin_sockets: %q is there twice", socket)
+		}
+	}
+	return nil
+}
+
+// checkMap: the path of a file that commands name, or none.
+func checkMap(key, path string) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := runtime.NewMapFile(path); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+func checkPercent(key string, n, least int) error {
+	if n < least || n > 100 {
+		return fmt.Errorf("%s: %d is not between %d and 100", key, n, least)
+	}
+	return nil
+}
+
+func checkReturnDelay(d time.Duration) error {
+	if d < 0 || d > time.Hour {
+		return fmt.Errorf("return_delay: %s is not between 0s and 1h (write it as 500ms or 10s)", d)
 	}
 	return nil
 }

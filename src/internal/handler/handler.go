@@ -2,37 +2,22 @@ package handler
 
 import (
 	"context"
-	"math/rand/v2"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
 )
 
-const (
-	// tick is how often the daemon looks after HAProxy between events: has it a
-	// new worker, has a slot drained, is a failed pass due again.
-	tick = 250 * time.Millisecond
-	// passTimeout bounds one pass, with the wait for the lock.
-	passTimeout = 15 * time.Second
-	// Bounds of the wait after a failed question to Consul.
-	minBackoff = 250 * time.Millisecond
-	maxBackoff = 5 * time.Second
-)
-
-// Handler mirrors one service of Consul into one HAProxy.
+// Handler mirrors one service of Consul into every HAProxy that it is told of.
 type Handler struct {
-	cfg      Config
-	log      hclog.Logger
-	registry *registry.Registry
-	pools    []backendPool
-	drains   drains
-	metrics  *metrics
-	notices  *notices
-	health   health
+	cfg     Config
+	log     hclog.Logger
+	source  *source
+	targets []*target
+	metrics *metrics
+	consul  *peer
 }
 
 // New makes a handler. It connects to nothing yet.
@@ -41,131 +26,60 @@ func New(cfg Config, log hclog.Logger) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{
-		cfg: cfg, log: log, registry: reg, pools: pools(cfg.Pools), drains: drains{},
-		metrics: newMetrics(), notices: newNotices(log), health: newHealth(),
-	}, nil
-}
-
-// watch sends every new answer of Consul to updates until the context ends. It
-// asks for ever: after an error again and again, a little slower each time.
-func (h *Handler) watch(ctx context.Context, updates chan<- registry.Snapshot) {
-	var index uint64
-	wait := minBackoff
-	for ctx.Err() == nil {
-		snap, err := h.registry.Fetch(ctx, index)
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			h.health.consul.failed(h.log, err)
-			sleep(ctx, wait/2+rand.N(wait/2))
-			wait = min(2*wait, maxBackoff)
-			index = 0
-			continue
-		}
-		wait = minBackoff
-		h.health.consul.answered(h.log)
-		if snap.Index == index {
-			continue // the longest wait has passed without news
-		}
-		// An index that went back means that Consul has lost its past: ask from
-		// the beginning (Consul's documentation, "Blocking Queries").
-		if snap.Index < index {
-			snap.Index = 0
-		}
-		index = snap.Index
-		select {
-		case updates <- snap:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// loop applies what watch sends and repairs what changes in HAProxy. It returns
-// when the context ends. alive is called at every turn.
-func (h *Handler) loop(ctx context.Context, updates <-chan registry.Snapshot, alive func()) {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	var l loopState
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case snap := <-updates:
-			h.notices.problems(snap.Problems)
-			h.metrics.snapshot(snap)
-			l.nodes, l.known, l.due = snap.Nodes, true, true
-		case <-ticker.C:
-			l.due = l.known && h.isDue(ctx, &l)
-		}
-		if l.due {
-			h.run(ctx, &l)
-		}
-		alive()
-	}
-}
-
-// loopState is what the loop knows between two turns.
-type loopState struct {
-	nodes []registry.Node
-	known bool // Consul has answered once
-	due   bool
-	last  time.Time // of the last good pass
-	out   outcome
-}
-
-// isDue says whether a pass is needed although Consul has nothing new.
-func (h *Handler) isDue(ctx context.Context, l *loopState) bool {
-	if l.due || l.out.draining > 0 || time.Since(l.last) >= h.cfg.ResyncInterval {
-		return true
-	}
-	conn, err := runtime.Dial(ctx, h.cfg.HAProxy.AdminSocket)
+	both, err := pools(cfg)
 	if err != nil {
-		h.health.haproxy.failed(h.log, err)
-		return true
+		return nil, err
 	}
-	defer func() { _ = conn.Close() }()
-	info, err := conn.Info(ctx)
-	return err != nil || info.Worker != l.out.worker
+	h := &Handler{cfg: cfg, log: log, metrics: newMetrics(), consul: newPeer("Consul")}
+	h.source = newSource(reg, log, h.consul)
+	for _, socket := range cfg.HAProxy.AdminSockets {
+		h.targets = append(h.targets, h.target(socket, both))
+	}
+	return h, nil
 }
 
-// run makes one pass and notes how it went. A failed one stays due.
-func (h *Handler) run(ctx context.Context, l *loopState) {
-	began := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, passTimeout)
-	defer cancel()
-	out, err := h.pass(bounded, l.nodes)
-	if ctx.Err() != nil {
-		return
+func (h *Handler) target(socket string, both []backendPool) *target {
+	log, name := h.log, "HAProxy"
+	if len(h.cfg.HAProxy.AdminSockets) > 1 {
+		log, name = log.With("haproxy", socket), name+" at "+socket
 	}
-	h.metrics.pass(time.Since(began), err)
-	l.due = err != nil
-	if err != nil {
-		h.health.haproxy.failed(h.log, err)
-		return
+	t := &target{
+		cfg: h.cfg, socket: socket, log: log, source: h.source, inbox: newMailbox(), pools: both,
+		metrics: h.metrics, notices: newNotices(log), haproxy: newPeer(name),
+		known: map[string]details{}, drains: drains{}, steady: steady{}, wait: tick,
 	}
-	if l.out.worker.Pid != "" && out.worker != l.out.worker {
-		h.log.Info("HAProxy has a new worker; all slots were compared", "pid", out.worker.Pid)
-	}
-	l.out, l.last = out, time.Now()
-	h.health.haproxy.answered(h.log)
+	h.source.targets = append(h.source.targets, t.inbox)
+	h.metrics.watch(t)
+	return t
 }
 
-// Sync makes one good pass with what Consul says now. It tries until the context
-// ends, and then returns what went wrong last. It does not wait for slots that
-// drain: Consul calls its watch handlers one after the other, and the next event
-// may be a failing node. A later pass frees them.
+// Sync makes one good pass over each HAProxy with what Consul says now. It tries
+// until the context ends, and then returns what went wrong last. It does not
+// wait for slots that drain: Consul calls its watch handlers one after the
+// other, and the next event may be a failing node. A later pass frees them.
 func (h *Handler) Sync(ctx context.Context) error {
+	failed := make(chan error, len(h.targets))
+	for _, t := range h.targets {
+		go func() { failed <- t.sync(ctx) }()
+	}
+	var errs []error
+	for range h.targets {
+		errs = append(errs, <-failed)
+	}
+	return errors.Join(errs...)
+}
+
+func (t *target) sync(ctx context.Context) error {
+	defer t.drop()
 	var told string
 	for {
-		err := h.syncOnce(ctx)
+		err := t.syncOnce(ctx)
 		if err == nil {
 			return nil
 		}
 		if what := withoutDigits(err); what != told && ctx.Err() == nil {
 			told = what
-			h.log.Warn("not done yet, trying again", "error", oneLine(err))
+			t.log.Warn("not done yet, trying again", "error", oneLine(err))
 		}
 		sleep(ctx, minBackoff)
 		if ctx.Err() != nil {
@@ -174,27 +88,25 @@ func (h *Handler) Sync(ctx context.Context) error {
 	}
 }
 
-func (h *Handler) syncOnce(ctx context.Context) error {
-	unlock, err := lock(ctx, h.cfg.HAProxy.AdminSocket)
+func (t *target) syncOnce(ctx context.Context) error {
+	unlock, err := lock(ctx, t.socket)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	// Asked under the lock: a pass that waited must not apply an old answer over
 	// a newer one.
-	snap, err := h.registry.Fetch(ctx, 0)
-	if err != nil {
+	if t.ans, err = t.source.once(ctx); err != nil {
 		return err
 	}
-	h.notices.problems(snap.Problems)
-	_, err = h.passLocked(ctx, snap.Nodes)
-	return err
-}
-
-// report counts a pool that is in line, and says which nodes found no slot.
-func (h *Handler) report(p backendPool, nodes []pool.Node, slots []pool.Slot, plan pool.Plan) {
-	h.metrics.pool(p.name, nodes, slots, plan)
-	h.notices.waiting(p, plan.Waiting)
+	t.notices.problems(t.ans.problems)
+	if _, err := t.passLocked(ctx, news); err != nil {
+		return err
+	}
+	if t.guard.holding != "" {
+		return errors.New("most nodes would leave, and are kept: " + t.guard.holding)
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -41,7 +41,15 @@ func TestABadConfigurationNamesTheKey(t *testing.T) {
 		"service: ''":                            "service: must not be empty",
 		"consul: {address: 127.0.0.1}":           "consul.address",
 		"consul: {address: 'ftp://x'}":           "consul.address",
-		"haproxy: {admin_socket: admin.sock}":    "haproxy.admin_socket",
+		"haproxy: {admin_socket: /x}":            "admin_socket",
+		"haproxy: {admin_sockets: [admin.sock]}": "haproxy.admin_sockets",
+		"haproxy: {admin_sockets: []}":           "haproxy.admin_sockets",
+		"haproxy: {admin_sockets: [/x, /x]}":     "there twice",
+		"haproxy: {ca_file: '/a b'}":             "haproxy.ca_file",
+		"pools: {pow: {sni_map: x}}":             "pools.pow.sni_map",
+		"warning_percent: 0":                     "warning_percent",
+		"guard_percent: 101":                     "guard_percent",
+		"return_delay: -1s":                      "return_delay",
 		"haproxy: {master_socket: x}":            "haproxy.master_socket",
 		"haproxy: {state_file: x}":               "haproxy.state_file",
 		"pools: {default: {backend: 'a b'}}":     "pools.default.backend",
@@ -93,7 +101,7 @@ func TestAProblemIsOneWarningForAsLongAsItLasts(t *testing.T) {
 func TestTheSameFailureIsOneLine(t *testing.T) {
 	var out bytes.Buffer
 	log := hclog.New(&hclog.LoggerOptions{Output: &out})
-	p := &peer{name: "Consul"}
+	p := newPeer("Consul")
 	assert.Equal(t, "Consul: no answer yet", p.notReady())
 	for range 3 {
 		p.failed(log, errors.New("connection refused"))
@@ -112,9 +120,10 @@ func TestPoolsHaveTheirMembersAndTheirDefaultLimit(t *testing.T) {
 		{Default: true, PoW: true, Node: pool.Node{ID: "b"}},
 		{PoW: true, MaxConnSet: true, Node: pool.Node{ID: "c"}},
 	}
-	ps := pools(DefaultConfig().Pools)
-	assert.Equal(t, []pool.Node{{ID: "a"}, {ID: "b"}}, ps[0].members(nodes))
-	assert.Equal(t, []pool.Node{{ID: "b", MaxConn: 1}, {ID: "c", MaxConn: 0}}, ps[1].members(nodes))
+	ps, err := pools(DefaultConfig())
+	require.NoError(t, err)
+	assert.Equal(t, []pool.Node{{ID: "a"}, {ID: "b"}}, ps[0].members(nodes, 25))
+	assert.Equal(t, []pool.Node{{ID: "b", MaxConn: 1}, {ID: "c", MaxConn: 0}}, ps[1].members(nodes, 25))
 }
 
 func TestDrainsExpire(t *testing.T) {

@@ -2,8 +2,11 @@ package handler
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -77,8 +80,13 @@ type peer struct {
 	name string
 	mu   sync.Mutex
 	last error
-	ever bool
+	// answer is when the last good answer came.
+	answer time.Time
+	// details are things to know of a peer that is fine.
+	details map[string]string
 }
+
+func newPeer(name string) *peer { return &peer{name: name, details: map[string]string{}} }
 
 func (p *peer) failed(log hclog.Logger, err error) {
 	p.mu.Lock()
@@ -108,7 +116,33 @@ func (p *peer) answered(log hclog.Logger) {
 	if p.last != nil {
 		log.Info(p.name + " is back")
 	}
-	p.last, p.ever = nil, true
+	p.last, p.answer = nil, time.Now()
+}
+
+// lastAnswer is when the last good answer came, or the given time.
+func (p *peer) lastAnswer(never time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answer.IsZero() {
+		return never
+	}
+	return p.answer
+}
+
+// detail sets a line that /readyz shows beside its verdict; "" removes it.
+func (p *peer) detail(key, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.details, key)
+	if text != "" {
+		p.details[key] = p.name + ": " + text
+	}
+}
+
+func (p *peer) allDetails() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Values(p.details))
 }
 
 // notReady is empty when the peer is fine, else why it is not.
@@ -118,17 +152,8 @@ func (p *peer) notReady() string {
 	switch {
 	case p.last != nil:
 		return fmt.Sprintf("%s: %v", p.name, p.last)
-	case !p.ever:
+	case p.answer.IsZero():
 		return p.name + ": no answer yet"
 	}
 	return ""
-}
-
-// health is what /readyz tells.
-type health struct {
-	consul, haproxy *peer
-}
-
-func newHealth() health {
-	return health{consul: &peer{name: "Consul"}, haproxy: &peer{name: "HAProxy"}}
 }

@@ -12,71 +12,94 @@ import (
 )
 
 const (
-	// rounds bounds how often one pass plans again what it has read back. Three
-	// are needed at most: a node that moves goes in, its old slot drains, the
-	// slot is freed.
-	rounds = 5
+	// rounds bounds how often one pass plans again what it has read back. A node
+	// that moves needs most: it goes in, its old slot drains, the slot is freed.
+	rounds = 6
 	// settle is how long HAProxy may take to show an address that it accepted.
 	settle = 200 * time.Millisecond
 )
 
-// outcome is what a pass leaves behind.
-type outcome struct {
-	worker   runtime.Worker
-	draining int
-}
-
-// pass brings both backends in line with the nodes. It is safe to call from
-// several processes at once. On an error the slots are as HAProxy has them, and
-// the next pass goes on from there.
-func (h *Handler) pass(ctx context.Context, nodes []registry.Node) (outcome, error) {
-	unlock, err := lock(ctx, h.cfg.HAProxy.AdminSocket)
+// pass brings both backends in line with the last answer. Others may do the same
+// at the same time. On an error the slots are as HAProxy has them, and the next
+// pass goes on from there. It returns true when something is left for later: a
+// slot that drains, a node that has not been passing for long enough.
+func (t *target) pass(ctx context.Context, why cause) (later bool, err error) {
+	unlock, err := lock(ctx, t.socket)
 	if err != nil {
-		return outcome{}, err
+		return false, err
 	}
 	defer unlock()
-	return h.passLocked(ctx, nodes)
+	return t.passLocked(ctx, why)
 }
 
-func (h *Handler) passLocked(ctx context.Context, nodes []registry.Node) (outcome, error) {
-	conn, err := runtime.Dial(ctx, h.cfg.HAProxy.AdminSocket)
+func (t *target) passLocked(ctx context.Context, why cause) (later bool, err error) {
+	later, err = t.round(ctx, why)
+	var refused *runtime.CommandError
+	if errors.As(err, &refused) && refused.Replaced() {
+		// A reload has put a new worker in the place of this one.
+		t.drop()
+		later, err = t.round(ctx, why)
+	}
+	switch {
+	case err == nil:
+	case errors.As(err, &refused):
+		t.forget()
+	default:
+		t.drop()
+	}
+	return later, err
+}
+
+// round is one attempt at a pass.
+func (t *target) round(ctx context.Context, why cause) (later bool, err error) {
+	servers, err := t.slots(ctx)
 	if err != nil {
-		return outcome{}, err
+		return false, err
 	}
-	defer func() { _ = conn.Close() }()
-	info, err := conn.Info(ctx)
+	wanted, later, err := t.decide(ctx, servers)
 	if err != nil {
-		return outcome{}, err
+		return false, err
 	}
-	if info.Stopping {
-		return outcome{}, errors.New("this HAProxy worker is stopping; waiting for the new one")
-	}
-	out := outcome{worker: info.Worker}
 	var errs []error
-	for _, p := range h.pools {
-		draining, err := h.align(ctx, conn, p, p.members(nodes))
-		out.draining += draining
+	for i, p := range t.pools {
+		last, wait, err := t.align(ctx, p, wanted[i], servers[i], why)
+		t.seen[i] = last
+		later = later || wait
 		errs = append(errs, err)
 	}
-	return out, errors.Join(errs...)
+	return later, errors.Join(errs...)
 }
 
 // backendPool is one pool and its rule of membership.
 type backendPool struct {
 	name string
 	PoolConfig
-	has func(registry.Node) bool
+	sniMap, caFile runtime.MapFile
+	has            func(registry.Node) bool
 }
 
-func pools(cfg PoolsConfig) []backendPool {
-	return []backendPool{
-		{"default", cfg.Default, func(n registry.Node) bool { return n.Default }},
-		{"pow", cfg.PoW, func(n registry.Node) bool { return n.PoW }},
+func pools(cfg Config) ([]backendPool, error) {
+	both := []backendPool{
+		{name: "default", PoolConfig: cfg.Pools.Default, has: func(n registry.Node) bool { return n.Default }},
+		{name: "pow", PoolConfig: cfg.Pools.PoW, has: func(n registry.Node) bool { return n.PoW }},
 	}
+	for i := range both {
+		p := &both[i]
+		for path, file := range map[string]*runtime.MapFile{p.SNIMap: &p.sniMap, cfg.HAProxy.CAFile: &p.caFile} {
+			if path == "" {
+				continue
+			}
+			var err error
+			if *file, err = runtime.NewMapFile(path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return both, nil
 }
 
 // members are the pool's nodes, with its default limit where they set none.
-func (p backendPool) members(all []registry.Node) []pool.Node {
+func (p backendPool) members(all []registry.Node, warningPercent int) []pool.Node {
 	var nodes []pool.Node
 	for _, n := range all {
 		if !p.has(n) {
@@ -88,81 +111,100 @@ func (p backendPool) members(all []registry.Node) []pool.Node {
 		}
 		nodes = append(nodes, node)
 	}
-	return nodes
+	return pool.Shares(nodes, warningPercent)
 }
 
 // align plans and applies until nothing is left to do: the last plan, made from
-// what HAProxy then says, is the proof that the changes have arrived. It
-// returns how many slots still drain.
-func (h *Handler) align(ctx context.Context, conn *runtime.Conn, p backendPool, nodes []pool.Node) (int, error) {
-	for range rounds {
-		slots, err := h.slots(ctx, conn, p)
+// what HAProxy then says, is the proof that the changes have arrived. It returns
+// the slots as they are then, and true when something is left for later.
+func (t *target) align(
+	ctx context.Context, p backendPool, nodes []pool.Node, servers []runtime.Server, why cause,
+) (last []runtime.Server, later bool, err error) {
+	for round := range rounds {
+		if round > 0 {
+			if servers, err = t.reread(ctx, p); err != nil {
+				return nil, false, err
+			}
+		}
+		b, plan, wait, err := t.plan(ctx, p, nodes, servers)
 		if err != nil {
-			return 0, err
+			return nil, false, fmt.Errorf("backend %s: %w", p.Backend, err)
 		}
-		plan := pool.Make(nodes, slots)
-		h.drains.update(p.Backend, plan.Draining)
 		if plan.Empty() {
-			h.report(p, nodes, slots, plan)
-			return len(plan.Draining), nil
+			t.report(p, nodes, b, plan)
+			return servers, wait || len(plan.Draining) > 0, nil
 		}
-		if err := h.apply(ctx, conn, p, plan); err != nil {
-			return len(plan.Draining), fmt.Errorf("backend %s: %w", p.Backend, err)
+		if round == 0 && why == resync {
+			t.drift(p, plan)
+		}
+		if err := t.apply(ctx, p, plan); err != nil {
+			return nil, false, fmt.Errorf("backend %s: %w", p.Backend, err)
 		}
 	}
-	return 0, fmt.Errorf("backend %s: HAProxy does not keep what it is told; is another program changing its slots?", p.Backend)
+	return nil, false, fmt.Errorf("backend %s: HAProxy does not keep what it is told; is another program changing its slots?", p.Backend)
 }
 
-// slots reads a backend's slots as a plan needs them.
-func (h *Handler) slots(ctx context.Context, conn *runtime.Conn, p backendPool) ([]pool.Slot, error) {
-	servers, err := conn.Servers(ctx, p.Backend)
+// plan makes one plan. Before a slot drains it must be known how busy it is.
+func (t *target) plan(ctx context.Context, p backendPool, nodes []pool.Node, servers []runtime.Server) (pool.Backend, pool.Plan, bool, error) {
+	b, fresh, err := t.backend(ctx, p, servers, false)
+	if err != nil {
+		return b, pool.Plan{}, false, err
+	}
+	nodes, wait := t.steady.hold(p.name, nodes, b, t.cfg.ReturnDelay)
+	plan := pool.Make(nodes, b)
+	if len(plan.Leave) > 0 && !fresh {
+		if b, _, err = t.backend(ctx, p, servers, true); err != nil {
+			return b, plan, false, err
+		}
+		plan = pool.Make(nodes, b)
+	}
+	t.drains.update(p.Backend, plan.Draining)
+	return b, plan, wait, nil
+}
+
+func (t *target) reread(ctx context.Context, p backendPool) ([]runtime.Server, error) {
+	_, servers, err := t.conn.Look(ctx, p.Backend)
 	if err != nil {
 		return nil, fmt.Errorf("read the slots of backend %s: %w", p.Backend, err)
 	}
-	slots := make([]pool.Slot, 0, len(servers))
-	for _, s := range servers {
-		slot, ours := pool.NewSlot(s)
-		if !ours {
-			continue
-		}
-		slot.Expired = h.drains.expired(s.ID, h.cfg.DrainTimeout)
-		slots = append(slots, slot)
-	}
-	if len(slots) == 0 {
-		return nil, fmt.Errorf("backend %s has no slots: its server-templates must be called http, https or https-noverify", p.Backend)
-	}
-	return slots, nil
+	return servers[0], nil
 }
 
 // apply sends one plan. What fails is reported and does not stop the rest: one
 // bad slot must not hold up the others. The next round repairs what it can.
-func (h *Handler) apply(ctx context.Context, conn *runtime.Conn, p backendPool, plan pool.Plan) error {
+func (t *target) apply(ctx context.Context, p backendPool, plan pool.Plan) error {
 	var failed []error
 	send := func(cmds []runtime.Command) error {
-		errs, broken := conn.Apply(ctx, cmds)
+		errs, broken := t.conn.Apply(ctx, cmds)
 		if broken != nil {
 			return broken
 		}
-		for _, err := range errs {
-			h.metrics.operation(p.name, err)
+		for i, err := range errs {
+			t.metrics.operation(p.name, err)
 			if err != nil {
 				failed = append(failed, err)
 			}
+			if cmds[i].Hidden() {
+				delete(t.known, p.Backend)
+			}
 		}
-		h.notices.commands(p, cmds, errs)
+		t.notices.commands(p, cmds, errs)
 		return nil
 	}
-	if err := send(plan.Out); err != nil {
-		return err
+	for _, cmds := range [][]runtime.Command{plan.Out, plan.Fill} {
+		if err := send(cmds); err != nil {
+			return err
+		}
 	}
-	if err := send(plan.Fill); err != nil {
-		return err
-	}
-	ready, err := h.verified(ctx, conn, p, plan.In)
+	ready, err := t.verified(ctx, p, plan)
 	if err != nil {
 		return err
 	}
-	for _, cmds := range [][]runtime.Command{ready, plan.Live, plan.Leave} {
+	var in []runtime.Command
+	for _, slot := range ready {
+		in = append(in, slot.Commands()...)
+	}
+	for _, cmds := range [][]runtime.Command{in, plan.Live, plan.Leave} {
 		if err := send(cmds); err != nil {
 			return err
 		}
@@ -173,34 +215,51 @@ func (h *Handler) apply(ctx context.Context, conn *runtime.Conn, p backendPool, 
 	return errors.Join(failed...)
 }
 
-// verified reads the filled slots back and returns the commands that put those
-// in service whose address is what was asked for.
-func (h *Handler) verified(ctx context.Context, conn *runtime.Conn, p backendPool, want []pool.In) ([]runtime.Command, error) {
-	if len(want) == 0 {
-		return nil, nil
+// verified reads filled slots back and returns those to put in service: the ones
+// whose address is what was asked for.
+func (t *target) verified(ctx context.Context, p backendPool, plan pool.Plan) ([]pool.In, error) {
+	if len(plan.In) == 0 || len(plan.Fill) == 0 {
+		return plan.In, nil
 	}
 	for deadline := time.Now().Add(settle); ; {
-		servers, err := conn.Servers(ctx, p.Backend)
+		servers, err := t.reread(ctx, p)
 		if err != nil {
-			return nil, fmt.Errorf("read back: %w", err)
+			return nil, err
 		}
 		shown := make(map[runtime.SlotID]runtime.Server, len(servers))
 		for _, s := range servers {
 			shown[s.ID] = s
 		}
-		var ready []runtime.Command
-		for _, in := range want {
+		var ready []pool.In
+		for _, in := range plan.In {
 			if shown[in.Slot].Addr == in.Addr {
-				ready = append(ready, runtime.SetState(in.Slot, runtime.Ready))
+				ready = append(ready, in)
 			}
 		}
-		if len(ready) == len(want) || time.Now().After(deadline) {
+		if len(ready) == len(plan.In) || time.Now().After(deadline) {
 			return ready, nil
 		}
-		select {
-		case <-ctx.Done():
+		sleep(ctx, settle/10)
+		if ctx.Err() != nil {
 			return nil, ctx.Err()
-		case <-time.After(settle / 10):
 		}
 	}
+}
+
+// drift counts and tells what somebody else has changed in HAProxy.
+func (t *target) drift(p backendPool, plan pool.Plan) {
+	n := len(plan.Commands())
+	t.metrics.drift.WithLabelValues(p.name).Add(float64(n))
+	t.log.Warn("slots were not as they were left; putting them back", "pool", p.name, "commands", n)
+}
+
+// report counts a pool that is in line, and says which nodes found no slot.
+func (t *target) report(p backendPool, nodes []pool.Node, b pool.Backend, plan pool.Plan) {
+	t.metrics.pool(t.socket, p.name, nodes, b.Slots, plan)
+	t.notices.waiting(p, plan.Waiting)
+	text := ""
+	if n := len(plan.Waiting); n > 0 {
+		text = fmt.Sprintf("pool %s: %d nodes wait for a slot, the first is %s", p.name, n, plan.Waiting[0].ID)
+	}
+	t.haproxy.detail("waiting in "+p.name, text)
 }

@@ -4,112 +4,115 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
 )
 
-// Reload makes HAProxy read its configuration again without losing a slot. It
-// saves the state file that the new worker reads, asks HAProxy's master for the
-// reload, and gives the new worker what the state file cannot hold: maxconn.
-// Passes of others wait meanwhile.
+// Reload makes the first HAProxy read its configuration again without losing a
+// slot. It saves the files that the new worker reads, asks HAProxy's master for
+// the reload, and gives the new worker what no file can hold: maxconn. Passes of
+// others wait meanwhile.
 func (h *Handler) Reload(ctx context.Context) error {
-	unlock, err := lock(ctx, h.cfg.HAProxy.AdminSocket)
+	t := h.targets[0]
+	unlock, err := lock(ctx, t.socket)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	before, old, err := h.saveState(ctx)
+	defer t.drop()
+	before, err := t.save(ctx)
 	if err != nil {
 		return fmt.Errorf("save HAProxy's slots before the reload: %w", err)
 	}
+	old := t.worker
 	if err := runtime.Reload(ctx, h.cfg.HAProxy.MasterSocket); err != nil {
 		return err
 	}
-	conn, err := h.dialNew(ctx, old)
-	if err != nil {
+	if err := t.dialNew(ctx, old); err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
-	for _, p := range h.pools {
-		if err := h.restoreMaxConn(ctx, conn, p, before); err != nil {
-			return fmt.Errorf("give the new worker its limits: %w", err)
-		}
+	if err := t.restoreMaxConn(ctx, before); err != nil {
+		return fmt.Errorf("give the new worker its limits: %w", err)
 	}
 	h.log.Info("HAProxy reloaded", "slots", len(before))
 	return nil
 }
 
-// saveState writes the state file and returns what it holds, with the limits
-// beside it, and the worker that said so.
-func (h *Handler) saveState(ctx context.Context) (map[runtime.SlotID]runtime.Server, runtime.Worker, error) {
-	conn, err := runtime.Dial(ctx, h.cfg.HAProxy.AdminSocket)
+// save writes the state file and the maps of server names, and returns each
+// slot's address and limit.
+func (t *target) save(ctx context.Context) (map[runtime.SlotID]runtime.Server, error) {
+	servers, err := t.observe(ctx)
 	if err != nil {
-		return nil, runtime.Worker{}, err
-	}
-	defer func() { _ = conn.Close() }()
-	info, err := conn.Info(ctx)
-	if err != nil {
-		return nil, runtime.Worker{}, err
+		return nil, err
 	}
 	slots := map[runtime.SlotID]runtime.Server{}
-	for _, p := range h.pools {
-		servers, err := conn.Servers(ctx, p.Backend)
+	for i, p := range t.pools {
+		d, _, err := t.read(ctx, p)
 		if err != nil {
-			return nil, info.Worker, err
+			return nil, err
 		}
-		for _, s := range servers {
+		for _, s := range servers[i] {
+			s.MaxConn = d.maxConn[s.ID]
 			slots[s.ID] = s
 		}
+		if p.SNIMap == "" {
+			continue
+		}
+		var names strings.Builder
+		for _, slot := range slices.Sorted(maps.Keys(d.sni)) {
+			fmt.Fprintln(&names, slot, d.sni[slot])
+		}
+		if err := writeFile(p.SNIMap, names.String()); err != nil {
+			return nil, err
+		}
 	}
-	state, err := conn.ServersState(ctx)
+	state, err := t.conn.ServersState(ctx)
 	if err != nil {
-		return nil, info.Worker, err
+		return nil, err
 	}
-	return slots, info.Worker, writeFile(h.cfg.HAProxy.StateFile, state)
+	return slots, writeFile(t.cfg.HAProxy.StateFile, state)
 }
 
 // dialNew connects to a worker that is not the old one.
-func (h *Handler) dialNew(ctx context.Context, old runtime.Worker) (*runtime.Conn, error) {
+func (t *target) dialNew(ctx context.Context, old runtime.Worker) error {
+	t.drop()
 	for {
-		conn, err := runtime.Dial(ctx, h.cfg.HAProxy.AdminSocket)
-		if err == nil {
-			info, infoErr := conn.Info(ctx)
-			if infoErr == nil && info.Worker != old && !info.Stopping {
-				return conn, nil
-			}
-			_ = conn.Close()
-			err = infoErr
+		_, err := t.observe(ctx)
+		if err == nil && t.worker != old {
+			return nil
 		}
+		t.drop()
 		if ctx.Err() != nil {
-			return nil, errors.Join(errors.New("HAProxy shows no new worker; is its configuration valid? See journalctl -u haproxy -e"), err)
+			return errors.Join(errors.New("HAProxy shows no new worker; is its configuration valid? See journalctl -u haproxy -e"), err)
 		}
-		sleep(ctx, lockPoll)
+		sleep(ctx, redial)
 	}
 }
 
-func (h *Handler) restoreMaxConn(ctx context.Context, conn *runtime.Conn, p backendPool, before map[runtime.SlotID]runtime.Server) error {
-	servers, err := conn.Servers(ctx, p.Backend)
+func (t *target) restoreMaxConn(ctx context.Context, before map[runtime.SlotID]runtime.Server) error {
+	servers, err := t.observe(ctx)
 	if err != nil {
 		return err
 	}
 	var cmds []runtime.Command
-	for _, s := range servers {
-		if b, ok := before[s.ID]; ok && b.Addr == s.Addr && b.MaxConn != s.MaxConn {
-			cmds = append(cmds, runtime.SetMaxConn(s.ID, b.MaxConn))
-		}
-	}
-	errs, err := conn.Apply(ctx, cmds)
-	if err != nil {
-		return err
-	}
-	for _, err := range errs {
+	for i, p := range t.pools {
+		d, _, err := t.read(ctx, p)
 		if err != nil {
 			return err
 		}
+		for _, s := range servers[i] {
+			if b, ok := before[s.ID]; ok && b.Addr == s.Addr && b.MaxConn != d.maxConn[s.ID] {
+				cmds = append(cmds, runtime.SetMaxConn(s.ID, b.MaxConn))
+			}
+		}
 	}
-	return nil
+	errs, err := t.conn.Apply(ctx, cmds)
+	return errors.Join(append(errs, err)...)
 }
 
 // writeFile replaces the file at once: a reader sees the old text or the new.

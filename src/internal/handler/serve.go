@@ -13,8 +13,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
 
 // stuck is how long the loop may be silent before /healthz calls it dead. It is
@@ -31,10 +29,8 @@ func (h *Handler) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var beat atomic.Int64
-	beat.Store(time.Now().UnixNano())
-	server := &http.Server{Handler: h.routes(&beat), ReadHeaderTimeout: patienceHTTP}
-	updates := make(chan registry.Snapshot)
+	beats := make([]atomic.Int64, len(h.targets))
+	server := &http.Server{Handler: h.routes(beats), ReadHeaderTimeout: patienceHTTP}
 
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -42,20 +38,39 @@ func (h *Handler) Run(ctx context.Context) error {
 			h.log.Error("the server of /metrics has stopped", "error", err)
 		}
 	})
-	group.Go(func() { h.watch(ctx, updates) })
+	group.Go(func() { h.source.watch(ctx) })
+	group.Go(func() { h.source.names(ctx) })
+	for i, t := range h.targets {
+		beat := func() { beats[i].Store(time.Now().UnixNano()) }
+		beat()
+		group.Go(func() { t.loop(ctx, beat) })
+	}
 	notify(daemon.SdNotifyReady)
 	h.log.Info("started", "consul", h.cfg.Consul.Address, "service", h.cfg.Service,
-		"haproxy", h.cfg.HAProxy.AdminSocket, "metrics", "http://"+h.cfg.Listen+"/metrics")
-	h.loop(ctx, updates, func() {
-		beat.Store(time.Now().UnixNano())
-		notify(daemon.SdNotifyWatchdog)
-	})
+		"haproxy", strings.Join(h.cfg.HAProxy.AdminSockets, " "), "metrics", "http://"+h.cfg.Listen+"/metrics")
+	for ctx.Err() == nil {
+		if silence(beats) < stuck {
+			notify(daemon.SdNotifyWatchdog)
+		}
+		sleep(ctx, watchdogEvery)
+	}
 	notify(daemon.SdNotifyStopping)
 	h.log.Info("stopping; HAProxy keeps its slots as they are")
 	_ = server.Close()
-	cancel()
 	group.Wait()
 	return nil
+}
+
+// watchdogEvery is well below WatchdogSec of the unit.
+const watchdogEvery = time.Second
+
+// silence is how long the loop that is silent longest has not turned.
+func silence(beats []atomic.Int64) time.Duration {
+	var longest time.Duration
+	for i := range beats {
+		longest = max(longest, time.Since(time.Unix(0, beats[i].Load())))
+	}
+	return longest
 }
 
 // patienceHTTP bounds how long a client may take to send its request.
@@ -64,28 +79,38 @@ const patienceHTTP = 5 * time.Second
 // notify tells systemd. Without systemd it does nothing.
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }
 
-func (h *Handler) routes(beat *atomic.Int64) http.Handler {
+func (h *Handler) routes(beats []atomic.Int64) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if silent := time.Since(time.Unix(0, beat.Load())); silent > stuck {
+		if silent := silence(beats); silent > stuck {
 			http.Error(w, fmt.Sprintf("the loop has not turned for %s", silent.Round(time.Second)), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		var reasons []string
-		for _, p := range []*peer{h.health.consul, h.health.haproxy} {
+		var reasons, details []string
+		for _, p := range h.peers() {
 			if reason := p.notReady(); reason != "" {
 				reasons = append(reasons, reason)
 			}
+			details = append(details, p.allDetails()...)
 		}
 		if len(reasons) > 0 {
-			http.Error(w, strings.Join(reasons, "\n"), http.StatusServiceUnavailable)
+			http.Error(w, strings.Join(append(reasons, details...), "\n"), http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = fmt.Fprintln(w, "ready")
+		_, _ = fmt.Fprintln(w, strings.Join(append([]string{"ready"}, details...), "\n"))
 	})
 	return mux
+}
+
+// peers are all that must answer for the handler to be ready.
+func (h *Handler) peers() []*peer {
+	peers := []*peer{h.consul}
+	for _, t := range h.targets {
+		peers = append(peers, t.haproxy)
+	}
+	return peers
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
 )
 
 // TLS is how HAProxy talks to a node. It is a property of the slot, fixed in
@@ -52,8 +54,13 @@ type Node struct {
 	Health Health
 	// Weight is its share of the traffic, 0 to 256.
 	Weight int
+	// Reduced: the node is in the warning state, and Weight is what it has
+	// otherwise.
+	Reduced bool
 	// MaxConn is how many connections it takes at once, 0 for no limit.
 	MaxConn int
+	// SNI is the name that its certificate must have; the zero value is none.
+	SNI runtime.Hostname
 }
 
 // one returns one node for each address and kind, sorted, so that an address
@@ -71,4 +78,31 @@ func one(nodes []Node) []Node {
 		return strings.Compare(a.ID, b.ID)
 	})
 	return slices.CompactFunc(sorted, func(a, b Node) bool { return a.Addr == b.Addr })
+}
+
+// Shares returns the nodes with the weights that HAProxy is to have: the reduced
+// ones get percent of theirs (1 to 100), and never less than 1. Where whole
+// numbers are too coarse for that share, the weights of all are multiplied, which
+// changes nobody else's share. A weight of 0 stays 0.
+func Shares(nodes []Node, percent int) []Node {
+	scale, most := 1, 1
+	for _, n := range nodes {
+		most = max(most, n.Weight)
+		if n.Reduced && n.Weight*percent < 100 {
+			scale = (99 + percent) / percent
+		}
+	}
+	scale = max(1, min(scale, runtime.MaxWeight/most))
+	shared := slices.Clone(nodes)
+	for i := range shared {
+		n := &shared[i]
+		if n.Weight == 0 {
+			continue
+		}
+		n.Weight *= scale
+		if n.Reduced {
+			n.Weight = max(1, (n.Weight*percent+50)/100)
+		}
+	}
+	return shared
 }

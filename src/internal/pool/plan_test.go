@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,8 +18,10 @@ import (
 // backend is a model of HAProxy that obeys the commands of a plan as HAProxy
 // does, by their text.
 type backend struct {
-	slots map[string]*runtime.Server
-	order []string
+	slots  map[string]*runtime.Server
+	order  []string
+	queued int
+	grows  bool
 }
 
 func newBackend(plain, verified, unverified int) *backend {
@@ -39,24 +42,39 @@ func newBackend(plain, verified, unverified int) *backend {
 	return b
 }
 
-func (b *backend) read() []Slot {
-	slots := make([]Slot, 0, len(b.order))
+func (b *backend) read() Backend {
+	view := Backend{Name: "b", Queued: b.queued, MayGrow: b.grows, SNIMap: sniMap}
 	for _, name := range b.order {
 		s, ok := NewSlot(*b.slots[name])
 		if !ok {
 			panic(name)
 		}
-		slots = append(slots, s)
+		view.Slots = append(view.Slots, s)
 	}
-	return slots
+	return view
 }
+
+var sniMap = func() runtime.MapFile {
+	m, err := runtime.NewMapFile("/var/lib/haproxy/b.sni")
+	if err != nil {
+		panic(err)
+	}
+	return m
+}()
 
 func (b *backend) run(cmd runtime.Command) error {
 	f := strings.Fields(cmd.String())
-	if f[1] == "maxconn" {
+	switch {
+	case f[1] == "maxconn":
 		n, err := strconv.Atoi(f[4])
 		b.slots[f[3]].MaxConn = n
 		return err
+	case f[1] == "map":
+		return b.runMap(f)
+	case f[0] == "add":
+		return b.add(f)
+	case f[0] == "del":
+		return b.del(f[2])
 	}
 	s := b.slots[f[2]]
 	switch f[3] {
@@ -77,18 +95,53 @@ func (b *backend) run(cmd runtime.Command) error {
 		return err
 	case "state":
 		s.State = runtime.State(f[4])
+		s.Up = s.State != runtime.Maint
+		return nil
+	case "health":
+		s.Up = false
 		return nil
 	}
 	return fmt.Errorf("the model does not know %q", cmd)
 }
 
-// commands is a plan in the order in which it is carried out.
-func commands(p Plan) []runtime.Command {
-	cmds := append(append([]runtime.Command{}, p.Out...), p.Fill...)
-	for _, in := range p.In {
-		cmds = append(cmds, runtime.SetState(in.Slot, runtime.Ready))
+// runMap obeys "add map FILE SLOT NAME" and its like, for slots of backend b.
+func (b *backend) runMap(f []string) error {
+	s := b.slots["b/"+f[3]]
+	if had := s.SNI != ""; had == (f[0] == "add") {
+		return fmt.Errorf("%v: the slot has %q", f, s.SNI)
 	}
-	return append(append(cmds, p.Live...), p.Leave...)
+	s.SNI = strings.Join(f[4:], " ")
+	return nil
+}
+
+// add obeys "add server b/http-overflow1 10.0.0.1:1 weight 1 maxconn 0".
+func (b *backend) add(f []string) error {
+	if b.slots[f[2]] != nil {
+		return fmt.Errorf("%v: there is one already", f)
+	}
+	id, err := runtime.NewSlotID("b", strings.TrimPrefix(f[2], "b/"))
+	if err != nil {
+		return err
+	}
+	addr, err := netip.ParseAddrPort(f[3])
+	if err != nil {
+		return err
+	}
+	weight, _ := strconv.Atoi(f[5])
+	maxConn, _ := strconv.Atoi(f[7])
+	b.slots[f[2]] = &runtime.Server{ID: id, Addr: addr, State: runtime.Maint, Weight: weight, MaxConn: maxConn}
+	b.order = append(b.order, f[2])
+	return nil
+}
+
+func (b *backend) del(name string) error {
+	s := b.slots[name]
+	if s == nil || s.State != runtime.Maint || s.Busy > 0 {
+		return fmt.Errorf("%s cannot be deleted: %+v", name, s)
+	}
+	delete(b.slots, name)
+	b.order = slices.DeleteFunc(b.order, func(n string) bool { return n == name })
+	return nil
 }
 
 // settle plans and applies until nothing is left to do.
@@ -98,7 +151,7 @@ func (b *backend) settle(nodes []Node) (Plan, error) {
 		if p.Empty() {
 			return p, nil
 		}
-		for _, cmd := range commands(p) {
+		for _, cmd := range p.Commands() {
 			if err := b.run(cmd); err != nil {
 				return p, err
 			}
@@ -151,7 +204,7 @@ func TestAFailingNodeIsOutAtOnceAndKeepsItsSlot(t *testing.T) {
 	assert.Equal(t, runtime.Maint, slot.State)
 	assert.Equal(t, "10.0.0.1:1", slot.Addr.String())
 	p := Make([]Node{node("10.0.0.1:1")}, b.read())
-	require.Len(t, commands(p), 1, "it comes back with one command")
+	require.Len(t, p.Commands(), 1, "it comes back with one command")
 }
 
 func TestAnUncheckedNodeStaysAsItIs(t *testing.T) {
@@ -160,7 +213,7 @@ func TestAnUncheckedNodeStaysAsItIs(t *testing.T) {
 	require.NoError(t, err)
 	after := []Node{node("10.0.0.1:1", health(Unchecked)), node("10.0.0.2:1", health(Unchecked))}
 	p := Make(after, b.read())
-	assert.True(t, p.Empty(), "%v", commands(p))
+	assert.True(t, p.Empty(), "%v", p.Commands())
 }
 
 func TestADeregisteredNodeDrainsUntilItIsIdle(t *testing.T) {
@@ -174,11 +227,11 @@ func TestADeregisteredNodeDrainsUntilItIsIdle(t *testing.T) {
 	assert.Equal(t, runtime.Drain, slot.State)
 	assert.Equal(t, []runtime.SlotID{slot.ID}, p.Draining)
 
-	slots := b.read()
-	for i := range slots {
-		slots[i].Expired = slots[i].ID == slot.ID
+	late := b.read()
+	for i := range late.Slots {
+		late.Slots[i].Expired = late.Slots[i].ID == slot.ID
 	}
-	assert.Len(t, Make(nil, slots).Leave, 2, "the deadline frees it although it is busy")
+	assert.Len(t, Make(nil, late).Leave, 2, "the deadline frees it although it is busy")
 
 	slot.Busy = 0
 	_, err = b.settle(nil)
@@ -288,6 +341,11 @@ func genBackend(t *rapid.T) *backend {
 			s.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 12).Draw(t, "addr"))}), 14265)
 		}
 		s.State = rapid.SampledFrom([]runtime.State{runtime.Ready, runtime.Drain, runtime.Maint}).Draw(t, "state")
+		s.Up = s.State != runtime.Maint && rapid.Bool().Draw(t, "up")
+		s.Checked = rapid.Bool().Draw(t, "checked")
+		if !strings.HasPrefix(name, "b/http") || strings.HasPrefix(name, "b/https") {
+			s.SNI = rapid.SampledFrom([]string{"", "a.example", "b.example"}).Draw(t, "sni")
+		}
 		s.Busy = rapid.IntRange(0, 1).Draw(t, "busy")
 		s.Weight = rapid.IntRange(0, 3).Draw(t, "weight")
 	}
@@ -341,7 +399,7 @@ func TestAnyBackendBecomesWhatTheNodesWant(t *testing.T) {
 func TestAnInterruptionAtAnyPointIsRepairedByTheNextPass(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b, nodes := genBackend(t), genNodes(t)
-		cmds := commands(Make(nodes, b.read()))
+		cmds := Make(nodes, b.read()).Commands()
 		for _, cmd := range cmds[:rapid.IntRange(0, len(cmds)).Draw(t, "until")] {
 			if err := b.run(cmd); err != nil {
 				t.Fatal(err)

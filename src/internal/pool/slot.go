@@ -3,8 +3,8 @@ package pool
 import (
 	"cmp"
 	"hash/fnv"
+	"iter"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -16,10 +16,17 @@ import (
 // maintenance.
 var Placeholder = netip.MustParseAddrPort("127.0.0.1:1")
 
+// overflow stands in the names of the servers that were added at runtime, when
+// the slots of the configuration were not enough: "http-overflow1".
+const overflow = "-overflow"
+
 // Slot is one of HAProxy's servers and what a plan needs to know of it.
 type Slot struct {
 	runtime.Server
-	TLS    TLS
+	TLS TLS
+	// Added at runtime: it is removed when nobody needs it, and a reload of
+	// HAProxy forgets it.
+	Added  bool
 	number int
 	// Expired is set when the slot has been draining longer than it may.
 	Expired bool
@@ -35,9 +42,10 @@ func NewSlot(s runtime.Server) (Slot, bool) {
 	if err != nil {
 		return Slot{}, false
 	}
+	prefix, added := strings.CutSuffix(prefix, overflow)
 	for _, kind := range []TLS{Plain, Verified, Unverified} {
 		if kind.Prefix() == prefix {
-			return Slot{Server: s, TLS: kind, number: number}, true
+			return Slot{Server: s, TLS: kind, Added: added, number: number}, true
 		}
 	}
 	return Slot{}, false
@@ -48,17 +56,38 @@ func (s Slot) free() bool {
 	return s.State == runtime.Maint && s.Addr == Placeholder
 }
 
+// usable: a new request can be sent to it.
+func (s Slot) usable() bool { return s.State == runtime.Ready && s.Up && s.Addr != Placeholder }
+
+// Backend is one backend as HAProxy has it.
+type Backend struct {
+	Name  string
+	Slots []Slot
+	// Queued is how many requests wait for any of its servers.
+	Queued int
+	// MayGrow: nodes that find no slot get a server of their own at runtime.
+	MayGrow bool
+	// CAFile and SNIMap are those of its server-templates.
+	CAFile, SNIMap runtime.MapFile
+}
+
 // probe is the order in which a node tries the slots of its kind. It depends on
 // nothing but its address and their number, so load balancers that saw
 // different histories still agree for all nodes but colliding ones.
-func probe(addr netip.AddrPort, slots []*Slot) []*Slot {
-	if len(slots) == 0 {
-		return nil
+func probe(addr netip.AddrPort, slots []*Slot) iter.Seq[*Slot] {
+	return func(yield func(*Slot) bool) {
+		if len(slots) == 0 {
+			return
+		}
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(addr.String()))
+		first := int(h.Sum64() % uint64(len(slots)))
+		for i := range slots {
+			if !yield(slots[(first+i)%len(slots)]) {
+				return
+			}
+		}
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(addr.String()))
-	first := int(h.Sum64() % uint64(len(slots)))
-	return append(slices.Clone(slots[first:]), slots[:first]...)
 }
 
 func byNumber(a, b *Slot) int { return cmp.Compare(a.number, b.number) }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -34,40 +35,71 @@ func parse(entry *api.ServiceEntry) (Node, []Problem, bool) {
 		return Node{}, []Problem{{Field: "service", Reason: "half an entry; skipped"}}, false
 	}
 	p := &parser{service: clip(entry.Service.ID), node: clip(entry.Node.Node)}
-	addr, err := address(entry)
-	if err != nil {
+	n := Node{Node: pool.Node{ID: p.service, Health: health(entry.Checks)}, Default: true}
+	if err := n.locate(entry); err != nil {
 		p.problem("address", "%v; the service is skipped", err)
 		return Node{}, p.problems, false
 	}
-	n := Node{Node: pool.Node{ID: p.service, Addr: addr, Health: health(entry.Checks), Weight: weight(entry)}}
+	weigh(&n, entry)
 	p.settings(&n, entry)
 	return n, p.problems, true
 }
 
-// address reads the service's own address, or its Consul node's when it has
-// none. Only IP literals are taken.
-func address(entry *api.ServiceEntry) (netip.AddrPort, error) {
+// DefaultPort is IRI's own (IRI's documentation, option PORT). It is taken where
+// a service has none.
+const DefaultPort = 14265
+
+// locate reads the service's own address, or its Consul node's when it has none:
+// an IP address, or a name that is still to be resolved.
+func (n *Node) locate(entry *api.ServiceEntry) error {
 	text := entry.Service.Address
 	if text == "" {
 		text = entry.Node.Address
 	}
+	port := entry.Service.Port
+	if port == 0 {
+		port = DefaultPort
+	}
+	if port < 1 || port > 65535 {
+		return fmt.Errorf("port %d is not between 1 and 65535", port)
+	}
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address", clip(text))
+		if n.Host, err = hostname(text); err != nil {
+			return fmt.Errorf("%q is neither an IP address nor a host name", clip(text))
+		}
+		n.SNI = n.Host
+		n.Addr = netip.AddrPortFrom(netip.Addr{}, uint16(port))
+		return nil
 	}
-	addr = addr.Unmap()
-	if addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("%q is not the address of a single host", clip(text))
+	n.Addr = netip.AddrPortFrom(addr.Unmap(), uint16(port))
+	return CheckAddr(n.Addr)
+}
+
+// hostname takes no name that ends in a number: "10.1.2" is an address with a
+// part missing (RFC 1123, section 2.1).
+func hostname(text string) (runtime.Hostname, error) {
+	host, err := runtime.NewHostname(text)
+	if err != nil {
+		return host, err
 	}
-	port := entry.Service.Port
-	if port < 1 || port > 65535 {
-		return netip.AddrPort{}, fmt.Errorf("port %d is not between 1 and 65535", port)
+	last := host.String()[strings.LastIndexByte(host.String(), '.')+1:]
+	if _, err := strconv.Atoi(last); err == nil {
+		return runtime.Hostname{}, errors.New("a number is not a top-level domain")
 	}
-	full := netip.AddrPortFrom(addr, uint16(port))
-	if full == pool.Placeholder {
-		return netip.AddrPort{}, fmt.Errorf("%s marks an empty slot", full)
+	return host, nil
+}
+
+// CheckAddr refuses what is not the address of a single host.
+func CheckAddr(addr netip.AddrPort) error {
+	ip := addr.Addr()
+	if ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
+		return fmt.Errorf("%q is not the address of a single host", clip(ip.String()))
 	}
-	return full, nil
+	if addr == pool.Placeholder {
+		return fmt.Errorf("%s marks an empty slot", addr)
+	}
+	return nil
 }
 
 // health is the worst of the service's and its Consul node's checks.
@@ -96,18 +128,21 @@ func hasRun(c *api.HealthCheck) bool {
 	return c.Output != "" || c.Type == "" || c.Type == "ttl"
 }
 
-// weight is Consul's own weight for the state that the service is in.
-func weight(entry *api.ServiceEntry) int {
-	w := entry.Service.Weights.Passing
-	if entry.Checks.AggregatedStatus() == api.HealthWarning {
-		w = entry.Service.Weights.Warning
+// weigh takes Consul's own weight for the state that the service is in. Where
+// Consul has the same one for both states, nobody has set it (1 is its default),
+// and the pool's share for warnings holds.
+func weigh(n *Node, entry *api.ServiceEntry) {
+	w := entry.Service.Weights
+	n.Weight = w.Passing
+	if n.Health == pool.Warning {
+		n.Weight = w.Warning
+		n.Reduced = w.Warning == w.Passing
 	}
-	return min(max(w, 0), runtime.MaxWeight)
+	n.Weight = min(max(n.Weight, 0), runtime.MaxWeight)
 }
 
 // settings reads the keys of requirements: Meta first, so that tags win.
 func (p *parser) settings(n *Node, entry *api.ServiceEntry) {
-	n.Default = true
 	s := settings{pow: "false", scheme: "http", verify: true}
 	for key, value := range entry.Service.Meta {
 		if name, ok := strings.CutPrefix(key, metaPrefix); ok {
@@ -164,7 +199,7 @@ func (p *parser) set(s *settings, n *Node, field, key, value string) {
 		s.verify = value == "1" || value == "true"
 	case "weight":
 		if w, ok := p.number(field, value, runtime.MaxWeight); ok {
-			n.Weight = w
+			n.Weight, n.Reduced = w, n.Health == pool.Warning
 		}
 	case "maxconn":
 		if m, ok := p.number(field, value, runtime.MaxMaxConn); ok {

@@ -93,17 +93,21 @@ func TestTags(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	for address, want := range map[string]string{
-		"10.0.0.1":         "10.0.0.1:14265",
-		"2001:db8::1":      "[2001:db8::1]:14265",
-		"::ffff:10.0.0.1":  "10.0.0.1:14265",
-		"":                 "10.0.0.99:14265", // the Consul node's
-		"0.0.0.0":          "",
-		"::":               "",
-		"224.0.0.1":        "",
-		"fe80::1%eth0":     "",
-		"node.example.org": "",
-		"10.0.0.1 ":        "",
-		"10.0.0.1;quit":    "",
+		"10.0.0.1":        "10.0.0.1:14265",
+		"2001:db8::1":     "[2001:db8::1]:14265",
+		"::ffff:10.0.0.1": "10.0.0.1:14265",
+		"":                "10.0.0.99:14265", // the Consul node's
+		"0.0.0.0":         "",
+		"::":              "",
+		"224.0.0.1":       "",
+		"fe80::1%eth0":    "",
+		"10.0.0":          "",
+		"-x.example":      "",
+		"x..example":      "",
+		"x_y.example":     "",
+		"a b":             "",
+		"10.0.0.1 ":       "",
+		"10.0.0.1;quit":   "",
 	} {
 		got, problems, ok := parse(entry(address, 14265))
 		if want == "" {
@@ -115,11 +119,14 @@ func TestAddresses(t *testing.T) {
 		require.True(t, ok, address)
 		assert.Equal(t, want, got.Addr.String())
 	}
-	for _, port := range []int{-1, 0, 65536, 70000} {
+	got, _, ok := parse(entry("10.0.0.1", 0))
+	require.True(t, ok)
+	assert.Equal(t, "10.0.0.1:14265", got.Addr.String(), "IRI's own port")
+	for _, port := range []int{-1, 65536, 70000} {
 		_, _, ok := parse(entry("10.0.0.1", port))
 		assert.False(t, ok, "%d", port)
 	}
-	_, _, ok := parse(entry("127.0.0.1", 1))
+	_, _, ok = parse(entry("127.0.0.1", 1))
 	assert.False(t, ok, "the placeholder")
 }
 
@@ -151,6 +158,38 @@ func TestHealth(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, health(test.checks)) })
+	}
+}
+
+func TestAHostNameIsKeptForTheResolverAndForTLS(t *testing.T) {
+	n, problems, ok := parse(entry("Node-1.Example.org.", 443, "haproxy.scheme=https"))
+	require.True(t, ok)
+	assert.Empty(t, problems)
+	assert.Equal(t, "node-1.example.org", n.Host.String())
+	assert.Equal(t, n.Host, n.SNI)
+	assert.False(t, n.Addr.Addr().IsValid())
+	assert.EqualValues(t, 443, n.Addr.Port())
+}
+
+func TestANodeInWarningIsReducedUnlessConsulHasItsOwnWeightForIt(t *testing.T) {
+	for name, test := range map[string]struct {
+		weights api.AgentWeights
+		tags    []string
+		want    int
+		reduced bool
+	}{
+		"Consul's default":    {api.AgentWeights{Passing: 1, Warning: 1}, nil, 1, true},
+		"Consul's own":        {api.AgentWeights{Passing: 10, Warning: 3}, nil, 3, false},
+		"a tag wins":          {api.AgentWeights{Passing: 10, Warning: 3}, []string{"haproxy.weight=8"}, 8, true},
+		"none in Consul's is": {api.AgentWeights{Passing: 10, Warning: 0}, nil, 0, false},
+	} {
+		e := entry("10.0.0.1", 1, test.tags...)
+		e.Service.Weights = test.weights
+		e.Checks = api.HealthChecks{{CheckID: "x", Status: "warning"}}
+		n, _, ok := parse(e)
+		require.True(t, ok)
+		assert.Equal(t, test.want, n.Weight, name)
+		assert.Equal(t, test.reduced, n.Reduced, name)
 	}
 }
 
@@ -189,10 +228,16 @@ func FuzzATagNeverBecomesMoreThanItsValue(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		sniMap, err := runtime.NewMapFile("/var/lib/haproxy/b.sni")
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, cmd := range []runtime.Command{
 			runtime.SetAddr(id, n.Addr), runtime.SetWeight(id, n.Weight), runtime.SetMaxConn(id, n.MaxConn),
+			runtime.SetSNI(sniMap, id, "", n.SNI),
+			runtime.AddServer(runtime.NewServer{ID: id, Addr: n.Addr, Weight: n.Weight, MaxConn: n.MaxConn}),
 		} {
-			if strings.ContainsAny(cmd.String(), ";\n\r%<") || len(strings.Fields(cmd.String())) > 7 {
+			if strings.ContainsAny(cmd.String(), ";\n\r%<\\\"'") || len(strings.Fields(cmd.String())) > 8 {
 				t.Fatalf("the tag %q and the address %q made the command %q", tag, address, cmd)
 			}
 		}

@@ -10,13 +10,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
 )
 
 const (
@@ -26,11 +31,16 @@ const (
 	// grace is added to the longest answer time before the connection counts as
 	// dead: without a deadline a half-open connection would hang for 15 minutes.
 	grace = 10 * time.Second
+	// maxAnswer bounds what is read of an answer, in bytes: 2000 nodes are 2 MB.
+	maxAnswer = 256 << 20
 )
 
 // Node is a registered node: how both pools see it, and which of them have it.
 type Node struct {
 	pool.Node
+	// Host is the name that the address is still to be found for; the zero value
+	// when Consul has an IP address. Addr then has nothing but the port.
+	Host runtime.Hostname
 	// Default and PoW say which pools the node belongs to.
 	Default, PoW bool
 	// MaxConnSet is false when the pool's default limit is to be used.
@@ -58,11 +68,15 @@ type Problem struct {
 	Reason string
 }
 
-// Registry reads one service of one Consul.
+// Registry reads one service of one Consul. It is safe for concurrent use.
 type Registry struct {
-	client    *api.Client
-	service   string
-	anonymous bool
+	service string
+	url     string
+	token   string
+	http    *http.Client
+	memory  memory
+	// acl asks what a token may do.
+	acl *api.ACL
 }
 
 // New makes a registry that asks the Consul agent at address (a URL) for the
@@ -72,11 +86,20 @@ func New(address, tokenFile, service string) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The answer is for the same host as a rule: packing and unpacking it takes
+	// longer than to send it as it is.
+	transport := &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}
 	client, err := api.NewClient(&api.Config{Address: address, Token: token})
 	if err != nil {
 		return nil, fmt.Errorf("set up the client for Consul at %s: %w", address, err)
 	}
-	return &Registry{client: client, service: service, anonymous: token == ""}, nil
+	return &Registry{
+		service: service, token: token, acl: client.ACL(),
+		url: strings.TrimSuffix(address, "/") + "/v1/health/service/" + url.PathEscape(service),
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}},
+	}, nil
 }
 
 // readToken refuses an empty file: without a token Consul answers with an empty
@@ -106,25 +129,74 @@ func (r *Registry) Fetch(ctx context.Context, index uint64) (Snapshot, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	opts := (&api.QueryOptions{WaitIndex: index, WaitTime: maxWait}).WithContext(ctx)
-	entries, meta, err := r.client.Health().Service(r.service, "", false, opts)
+	query := url.Values{}
+	if index > 0 {
+		query.Set("index", strconv.FormatUint(index, 10))
+		query.Set("wait", maxWait.String())
+	}
+	return r.ask(ctx, query)
+}
+
+// Confirm asks again, and in another way: the leader answers after it has made
+// sure, with a majority of the servers, that it still is the leader. The agent's
+// own memory, which may have served Fetch, is not asked (Consul's documentation,
+// "Consistency Modes").
+func (r *Registry) Confirm(ctx context.Context) (Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	return r.ask(ctx, url.Values{"consistent": {""}})
+}
+
+// ask is one question. consul/api would do the same, and take longer over it:
+// see memory.
+func (r *Registry) ask(ctx context.Context, query url.Values) (Snapshot, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"?"+query.Encode(), nil)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("ask Consul for service %q: %w", r.service, err)
 	}
-	if err := sane(meta); err != nil {
+	if r.token != "" {
+		req.Header.Set("X-Consul-Token", r.token)
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("ask Consul for service %q: %w", r.service, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return Snapshot{}, fmt.Errorf("read Consul's answer for service %q: %w", r.service, err)
+	case resp.StatusCode != http.StatusOK:
+		return Snapshot{}, fmt.Errorf("ask Consul for service %q: HTTP %d: %s", r.service, resp.StatusCode, clip(strings.TrimSpace(string(body))))
+	case len(body) > maxAnswer:
+		return Snapshot{}, fmt.Errorf("Consul's answer for service %q is longer than %d MiB", r.service, maxAnswer>>20)
+	}
+	snap, err := r.read(ctx, resp.Header, body)
+	if err != nil {
 		return Snapshot{}, fmt.Errorf("Consul's answer for service %q: %w", r.service, err)
 	}
-	if len(entries) == 0 && r.anonymous {
+	return snap, nil
+}
+
+func (r *Registry) read(ctx context.Context, header http.Header, body []byte) (Snapshot, error) {
+	index, err := sane(header)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	entries, err := r.memory.entries(body)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if len(entries) == 0 && r.token == "" {
 		if err := r.openToAll(ctx); err != nil {
 			return Snapshot{}, err
 		}
 	}
-	snap := Snapshot{Index: meta.LastIndex}
-	for _, entry := range entries {
-		node, problems, ok := parse(entry)
-		snap.Problems = append(snap.Problems, problems...)
-		if ok {
-			snap.Nodes = append(snap.Nodes, node)
+	snap := Snapshot{Index: index}
+	for _, e := range entries {
+		snap.Problems = append(snap.Problems, e.problems...)
+		if e.ok {
+			snap.Nodes = append(snap.Nodes, e.node)
 		}
 	}
 	return snap, nil
@@ -133,25 +205,27 @@ func (r *Registry) Fetch(ctx context.Context, index uint64) (Snapshot, error) {
 // openToAll returns an error when Consul has ACLs. It then answers a request
 // without a token with an empty list, whatever is registered.
 func (r *Registry) openToAll(ctx context.Context) error {
-	_, _, err := r.client.ACL().TokenReadSelf((&api.QueryOptions{}).WithContext(ctx))
+	_, _, err := r.acl.TokenReadSelf((&api.QueryOptions{}).WithContext(ctx))
 	if err != nil && strings.Contains(err.Error(), "ACL support disabled") {
 		return nil
 	}
 	return errors.New("Consul shows nothing to a request without a token; set consul.token_file in the handler's configuration")
 }
 
-// sane refuses answers that look like an empty registry and are not.
-func sane(meta *api.QueryMeta) error {
+// sane returns the answer's index. It refuses answers that look like an empty
+// registry and are not.
+func sane(header http.Header) (uint64, error) {
+	index, err := strconv.ParseUint(header.Get("X-Consul-Index"), 10, 64)
 	switch {
-	case meta.LastIndex == 0:
-		return errors.New("it has no X-Consul-Index")
+	case err != nil || index == 0:
+		return 0, errors.New("it has no X-Consul-Index")
 	// Consul's streaming backend, which serves blocking queries, never says that
 	// it knows a leader; it fails instead when there is none (seen with 1.22).
-	case !meta.KnownLeader && meta.QueryBackend != api.QueryBackendStreaming:
-		return errors.New("the servers have no leader")
-	case meta.ResultsFilteredByACLs:
-		return errors.New("parts were left out because the token may not read them; " +
+	case header.Get("X-Consul-KnownLeader") != "true" && header.Get("X-Consul-Query-Backend") != api.QueryBackendStreaming:
+		return 0, errors.New("the servers have no leader")
+	case header.Get("X-Consul-Results-Filtered-By-ACLs") == "true":
+		return 0, errors.New("parts were left out because the token may not read them; " +
 			"give its policy 'read' on the service and on node_prefix \"\"")
 	}
-	return nil
+	return index, nil
 }

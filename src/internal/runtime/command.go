@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -70,10 +71,14 @@ const (
 type Command struct {
 	line   string
 	accept func(reply string) bool
+	hidden bool
 }
 
 // String is the line as it is sent, for logs.
 func (c Command) String() string { return c.line }
+
+// Hidden says that what the command changes is not in "show servers state".
+func (c Command) Hidden() bool { return c.hidden }
 
 // err is nil when the reply says that the command did what it should.
 func (c Command) err(reply string) error {
@@ -89,6 +94,10 @@ type CommandError struct {
 	Command string
 	Reply   string
 }
+
+// Replaced says that the worker refuses all changes because a reload has put a new
+// one in its place.
+func (e *CommandError) Replaced() bool { return strings.TrimSpace(e.Reply) == "Proxy is disabled." }
 
 func (e *CommandError) Error() string {
 	reply := e.Reply
@@ -142,12 +151,123 @@ func SetWeight(id SlotID, weight int) Command {
 // 0..2^31-1; 0 means no limit.
 func SetMaxConn(id SlotID, n int) Command {
 	n = min(max(n, 0), MaxMaxConn)
-	return Command{line: "set maxconn server " + id.String() + " " + strconv.Itoa(n), accept: silent}
+	return Command{line: "set maxconn server " + id.String() + " " + strconv.Itoa(n), accept: silent, hidden: true}
 }
 
 // SetState puts a slot in service, drains it or takes it out.
 func SetState(id SlotID, to State) Command {
 	return Command{line: "set server " + id.String() + " state " + string(to), accept: silent}
+}
+
+// SetDown makes HAProxy's own check begin at "down": together with Drain before
+// and Ready behind it, no request reaches the slot before its first good check.
+// In any other order some do (seen with 2.6 to 3.4).
+func SetDown(id SlotID) Command {
+	return Command{line: "set server " + id.String() + " health down", accept: silent}
+}
+
+// MapFile is the path of a map that HAProxy has loaded. Its name is how the
+// runtime API calls it.
+type MapFile struct{ path string }
+
+// NewMapFile refuses a path that a command could not carry.
+func NewMapFile(path string) (MapFile, error) {
+	for _, r := range path {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9',
+			r == '-', r == '_', r == '.', r == '/':
+		default:
+			return MapFile{}, fmt.Errorf("%q: want letters, digits, '.', '_', '-' and '/'", path)
+		}
+	}
+	if !strings.HasPrefix(path, "/") {
+		return MapFile{}, fmt.Errorf("%q is not an absolute path", path)
+	}
+	return MapFile{path}, nil
+}
+
+func (m MapFile) String() string { return m.path }
+
+// Hostname is a DNS name that is safe in a command.
+type Hostname struct{ name string }
+
+// NewHostname takes names of RFC 1123: labels of letters, digits and '-', no
+// longer than 253 characters. It writes them in lower case, without a last dot.
+func NewHostname(name string) (Hostname, error) {
+	lower := strings.TrimSuffix(strings.ToLower(name), ".")
+	if lower == "" || len(lower) > 253 {
+		return Hostname{}, fmt.Errorf("%d characters are not a host name", len(lower))
+	}
+	for label := range strings.SplitSeq(lower, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return Hostname{}, errors.New("not a host name: a label is empty, too long, or has '-' at an end")
+		}
+		for _, r := range label {
+			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+				return Hostname{}, fmt.Errorf("not a host name: %q is not a letter, digit or '-'", r)
+			}
+		}
+	}
+	return Hostname{lower}, nil
+}
+
+func (h Hostname) String() string { return h.name }
+
+// SetSNI changes the map that HAProxy takes a slot's SNI from: the name that it
+// asks the node for in TLS, and that a verified certificate must have. A map can
+// have a key twice, so what the slot has at present decides the command; "" and
+// the zero Hostname stand for none.
+func SetSNI(m MapFile, id SlotID, have string, want Hostname) Command {
+	verb, value := "set", " "+want.name
+	switch {
+	case want == Hostname{}:
+		verb, value = "del", ""
+	case have == "":
+		verb = "add"
+	}
+	return Command{line: verb + " map " + m.path + " " + id.name + value, accept: silent, hidden: true}
+}
+
+// NewServer is a server for "add server". HAProxy starts it in maintenance and
+// forgets it at a reload.
+type NewServer struct {
+	ID              SlotID
+	Addr            netip.AddrPort
+	Weight, MaxConn int
+	// TLS is false for plain http; then the rest has no meaning.
+	TLS bool
+	// CAFile verifies the node's certificate; "" verifies nothing.
+	CAFile MapFile
+	SNI    Hostname
+}
+
+// AddServer makes a server that the configuration does not have.
+func AddServer(s NewServer) Command {
+	var line strings.Builder
+	addr := netip.AddrPortFrom(s.Addr.Addr().WithZone(""), s.Addr.Port())
+	fmt.Fprintf(&line, "add server %s %s weight %d maxconn %d", s.ID, addr,
+		min(max(s.Weight, 0), MaxWeight), min(max(s.MaxConn, 0), MaxMaxConn))
+	if s.TLS {
+		line.WriteString(" ssl verify ")
+		if s.CAFile == (MapFile{}) {
+			line.WriteString("none")
+		} else {
+			line.WriteString("required ca-file " + s.CAFile.path)
+		}
+		if s.SNI != (Hostname{}) {
+			line.WriteString(" sni str(" + s.SNI.name + ")")
+		}
+	}
+	return Command{line: line.String(), hidden: true, accept: func(reply string) bool {
+		return reply == "New server registered."
+	}}
+}
+
+// DelServer removes a server that AddServer made. It must be in maintenance.
+func DelServer(id SlotID) Command {
+	return Command{line: "del server " + id.String(), hidden: true, accept: func(reply string) bool {
+		return reply == "Server deleted."
+	}}
 }
 
 // The reads. Each names the columns it needs in the parser of its answer.
@@ -159,9 +279,16 @@ func showServersState(backend string) Command {
 	}}
 }
 
-// showStat asks for the servers (type 4) of one backend.
+// showMap asks for all entries of a map.
+func showMap(m MapFile) Command {
+	return Command{line: "show map " + m.path, accept: func(reply string) bool {
+		return reply == "" || strings.HasPrefix(reply, "0x")
+	}}
+}
+
+// showStat asks for the servers and the sum (types 4 and 2) of one backend.
 func showStat(backend string) Command {
-	return Command{line: "show stat " + backend + " 4 -1", accept: func(reply string) bool {
+	return Command{line: "show stat " + backend + " 6 -1", accept: func(reply string) bool {
 		return strings.HasPrefix(reply, "# pxname")
 	}}
 }

@@ -9,13 +9,13 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
-	// window is how many commands are in flight at most. Both sides' socket
-	// buffers hold that many lines, so writing first and reading then cannot
-	// deadlock.
+	// window is how many commands are in flight at most. More brings nothing: it
+	// keeps HAProxy busy all the time, and leaves its event loop turns for traffic.
 	window = 64
 	// patience bounds one exchange when the context has no earlier deadline.
 	// HAProxy answers in milliseconds; a socket that hangs must not hang us.
@@ -26,13 +26,18 @@ const (
 )
 
 // Conn is one connection to a stats socket in interactive ("prompt") mode. It
-// is not safe for concurrent use.
+// is not safe for concurrent use, and of no use after an error of its own: what
+// comes next on the wire could be the answer to something else.
 //
-// A connection stays with the worker that accepted it: after a reload of
-// HAProxy it still talks to the old one. Dial again for each pass.
+// A connection stays with the worker that accepted it. After a reload of
+// HAProxy it still talks to the old one: see Info.Stopping.
 type Conn struct {
-	conn net.Conn
-	r    *bufio.Reader
+	conn    net.Conn
+	replies chan string
+	// err is why the reader stopped. It may be read once gone is closed.
+	err   error
+	gone  chan struct{}
+	close func()
 }
 
 // Dial connects to the stats socket at path.
@@ -41,9 +46,15 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to HAProxy: %w", err)
 	}
-	c := &Conn{conn: nc, r: bufio.NewReaderSize(nc, 64<<10)}
-	if _, err := c.exchange(ctx, []Command{interactive}); err != nil {
+	c := &Conn{conn: nc, replies: make(chan string, window), gone: make(chan struct{})}
+	closed := make(chan struct{})
+	c.close = sync.OnceFunc(func() {
+		close(closed)
 		_ = nc.Close()
+	})
+	go c.read(closed)
+	if _, err := c.exchange(ctx, []Command{interactive}); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("connect to HAProxy at %s: %w", path, err)
 	}
 	return c, nil
@@ -53,56 +64,61 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 var interactive = Command{line: "prompt", accept: silent}
 
 // Close ends the connection.
-func (c *Conn) Close() error { return c.conn.Close() }
+func (c *Conn) Close() { c.close() }
+
+// Gone is closed as soon as the connection has ended, also when nobody was
+// asking: a HAProxy that died is noticed at once.
+func (c *Conn) Gone() <-chan struct{} { return c.gone }
 
 // Apply sends the commands, pipelined, and returns one error (or nil) for each.
 // The second result is set when the connection itself failed; the commands
 // without an answer then carry it too, and whether they ran is unknown.
 func (c *Conn) Apply(ctx context.Context, cmds []Command) ([]error, error) {
 	errs := make([]error, len(cmds))
-	for start := 0; start < len(cmds); start += window {
-		end := min(start+window, len(cmds))
-		replies, err := c.exchange(ctx, cmds[start:end])
-		for i, reply := range replies {
-			errs[start+i] = cmds[start+i].err(reply)
-		}
-		if err != nil {
-			for i := start + len(replies); i < len(cmds); i++ {
-				errs[i] = err
-			}
-			return errs, err
+	replies, err := c.exchange(ctx, cmds)
+	for i := range cmds {
+		if i < len(replies) {
+			errs[i] = cmds[i].err(replies[i])
+		} else {
+			errs[i] = err
 		}
 	}
-	return errs, nil
+	return errs, err
 }
 
-// ask runs one command and returns its answer.
-func (c *Conn) ask(ctx context.Context, cmd Command) (string, error) {
-	replies, err := c.exchange(ctx, []Command{cmd})
+// ask runs reading commands and returns their answers.
+func (c *Conn) ask(ctx context.Context, cmds ...Command) ([]string, error) {
+	replies, err := c.exchange(ctx, cmds)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", cmd, err)
+		return nil, fmt.Errorf("%s: %w", cmds[len(replies)], err)
 	}
-	return replies[0], cmd.err(replies[0])
+	for i, reply := range replies {
+		if err := cmds[i].err(reply); err != nil {
+			return nil, err
+		}
+	}
+	return replies, nil
 }
 
-// exchange writes at most window commands at once and reads their answers in
-// order. On an error it returns the answers that came before it.
+// exchange sends the commands, a window of them ahead of the answers, and
+// returns the answers in order. On an error it returns those that came before
+// it and closes the connection.
 func (c *Conn) exchange(ctx context.Context, cmds []Command) ([]string, error) {
-	if err := c.deadline(ctx); err != nil {
-		return nil, err
-	}
-	var lines strings.Builder
-	for _, cmd := range cmds {
-		lines.WriteString(cmd.line)
-		lines.WriteByte('\n')
-	}
-	if _, err := io.WriteString(c.conn, lines.String()); err != nil {
-		return nil, fmt.Errorf("write to HAProxy: %w", err)
-	}
 	replies := make([]string, 0, len(cmds))
-	for range cmds {
-		reply, err := c.reply()
+	sent := 0
+	for len(replies) < len(cmds) {
+		// Half a window at a time: one write for many lines.
+		if sent-len(replies) <= window/2 && sent < len(cmds) {
+			end := min(len(replies)+window, len(cmds))
+			if err := c.write(ctx, cmds[sent:end]); err != nil {
+				c.Close()
+				return replies, err
+			}
+			sent = end
+		}
+		reply, err := c.next(ctx)
 		if err != nil {
+			c.Close()
 			return replies, err
 		}
 		replies = append(replies, reply)
@@ -110,32 +126,86 @@ func (c *Conn) exchange(ctx context.Context, cmds []Command) ([]string, error) {
 	return replies, nil
 }
 
-// reply reads up to the next prompt. An answer without its prompt is half an
-// answer, and an error.
-func (c *Conn) reply() (string, error) {
-	var buf bytes.Buffer
-	for {
-		part, err := c.r.ReadSlice(' ')
-		buf.Write(part)
-		if bytes.HasSuffix(buf.Bytes(), []byte(prompt)) {
-			return string(buf.Bytes()[:buf.Len()-len(prompt)]), nil
-		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return "", fmt.Errorf("read HAProxy's answer: %w", err)
-		}
-	}
-}
-
-func (c *Conn) deadline(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+func (c *Conn) write(ctx context.Context, cmds []Command) error {
+	var lines strings.Builder
+	for _, cmd := range cmds {
+		lines.WriteString(cmd.line)
+		lines.WriteByte('\n')
 	}
 	until := time.Now().Add(patience)
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		until = d
 	}
-	return c.conn.SetDeadline(until)
+	if err := c.conn.SetWriteDeadline(until); err != nil {
+		return fmt.Errorf("write to HAProxy: %w", err)
+	}
+	if _, err := io.WriteString(c.conn, lines.String()); err != nil {
+		return fmt.Errorf("write to HAProxy: %w", err)
+	}
+	return nil
+}
+
+// next waits for one answer.
+func (c *Conn) next(ctx context.Context) (string, error) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case reply, ok := <-c.replies:
+		if !ok {
+			return "", fmt.Errorf("read HAProxy's answer: %w", c.err)
+		}
+		return reply, nil
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait for HAProxy's answer: %w", ctx.Err())
+	case <-timer.C:
+		return "", fmt.Errorf("HAProxy has not answered for %s", patience)
+	}
+}
+
+// read passes every answer on until the connection ends. An answer without its
+// prompt is half an answer, and never passed on.
+func (c *Conn) read(closed <-chan struct{}) {
+	defer c.Close()
+	defer close(c.replies)
+	defer close(c.gone)
+	r := bufio.NewReaderSize(c.conn, 64<<10)
+	for {
+		reply, err := readReply(r)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			c.err = err
+			return
+		}
+		select {
+		case c.replies <- reply:
+		case <-closed: // more answers than questions
+			c.err = net.ErrClosed
+			return
+		}
+	}
+}
+
+// readReply reads up to the next prompt.
+func readReply(r *bufio.Reader) (string, error) {
+	var buf bytes.Buffer
+	for {
+		part, err := r.ReadSlice('>')
+		buf.Write(part)
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return "", err
+		}
+		if !bytes.HasSuffix(buf.Bytes(), []byte(prompt[:2])) {
+			continue
+		}
+		next, err := r.ReadByte()
+		if err != nil {
+			return "", err
+		}
+		if next == prompt[2] {
+			return string(buf.Bytes()[:buf.Len()-2]), nil
+		}
+		_ = r.UnreadByte() // cannot fail right after ReadByte
+	}
 }

@@ -112,7 +112,36 @@ func TestASocketThatHangsEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = c.Info(ctx)
-	require.ErrorContains(t, err, "i/o timeout")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	<-c.Gone()
+}
+
+func TestTheEndOfHAProxyIsNoticedWithoutAQuestion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	conns := make(chan net.Conn, 1)
+	go func() {
+		nc, err := l.Accept()
+		if err == nil {
+			_, _ = nc.Write([]byte("\n> "))
+			conns <- nc
+		}
+	}()
+	c, err := Dial(t.Context(), path)
+	require.NoError(t, err)
+	select {
+	case <-c.Gone():
+		t.Fatal("it is there")
+	default:
+	}
+	require.NoError(t, (<-conns).Close())
+	select {
+	case <-c.Gone():
+	case <-time.After(5 * time.Second):
+		t.Fatal("not noticed")
+	}
 }
 
 func TestAMissingSocketIsNamed(t *testing.T) {
@@ -146,6 +175,10 @@ func TestACommandIsMadeOfItsOwnFieldsOnly(t *testing.T) {
 	id := slot(t, "http1")
 	evil, err := netip.ParseAddr("fe80::1%x; disable server iri_back")
 	require.NoError(t, err, "netip takes any text as a zone")
+	m, err := NewMapFile("/m/x.sni")
+	require.NoError(t, err)
+	a, err := NewHostname("A.example.")
+	require.NoError(t, err)
 	for want, cmd := range map[string]Command{
 		"set server iri_back/http1 addr fe80::1 port 80":     SetAddr(id, netip.AddrPortFrom(evil, 80)),
 		"set server iri_back/http1 addr 2001:db8::1 port 80": SetAddr(id, netip.MustParseAddrPort("[2001:db8::1]:80")),
@@ -154,8 +187,35 @@ func TestACommandIsMadeOfItsOwnFieldsOnly(t *testing.T) {
 		"set maxconn server iri_back/http1 0":                SetMaxConn(id, -1),
 		"set maxconn server iri_back/http1 2147483647":       SetMaxConn(id, 4294967297),
 		"set server iri_back/http1 state drain":              SetState(id, Drain),
+		"set server iri_back/http1 health down":              SetDown(id),
+		"add map /m/x.sni http1 a.example":                   SetSNI(m, id, "", a),
+		"set map /m/x.sni http1 a.example":                   SetSNI(m, id, "b.example; quit", a),
+		"del map /m/x.sni http1":                             SetSNI(m, id, "b.example", Hostname{}),
+		"del server iri_back/http1":                          DelServer(id),
+		"add server iri_back/http1 [2001:db8::1]:80 weight 256 maxconn 0": AddServer(NewServer{
+			ID: id, Addr: netip.MustParseAddrPort("[2001:db8::1]:80"), Weight: 300, MaxConn: -1, SNI: a,
+		}),
+		"add server iri_back/http1 10.0.0.1:443 weight 1 maxconn 2 ssl verify none sni str(a.example)": AddServer(NewServer{
+			ID: id, Addr: netip.MustParseAddrPort("10.0.0.1:443"), Weight: 1, MaxConn: 2, TLS: true, SNI: a,
+		}),
+		"add server iri_back/http1 10.0.0.1:443 weight 1 maxconn 2 ssl verify required ca-file /m/x.sni": AddServer(NewServer{
+			ID: id, Addr: netip.MustParseAddrPort("10.0.0.1:443"), Weight: 1, MaxConn: 2, TLS: true, CAFile: m,
+		}),
 	} {
 		assert.Equal(t, want, cmd.String())
+	}
+}
+
+func TestPathsAndHostNamesThatACommandCouldNotCarryAreRefused(t *testing.T) {
+	for _, path := range []string{"", "x", "/a b", "/a;b", "/a\nb", "/a)"} {
+		_, err := NewMapFile(path)
+		require.Error(t, err, "%q", path)
+	}
+	for _, name := range []string{
+		"", ".", "a b", "a;b", "a\nb", "a)b", "a,b", "-a", "a-", "a..b", "ä", "a_b", strings.Repeat("a", 64), strings.Repeat("a.", 127) + "a",
+	} {
+		_, err := NewHostname(name)
+		require.Error(t, err, "%q", name)
 	}
 }
 

@@ -23,11 +23,8 @@ type Info struct {
 
 // Info asks HAProxy who it is.
 func (c *Conn) Info(ctx context.Context) (Info, error) {
-	text, err := c.ask(ctx, showInfo())
-	if err != nil {
-		return Info{}, err
-	}
-	return ParseInfo(text)
+	info, _, err := c.Look(ctx)
+	return info, err
 }
 
 // ParseInfo reads an answer of "show info".

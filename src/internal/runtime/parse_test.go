@@ -3,6 +3,7 @@ package runtime
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,14 +16,21 @@ const stateText = `1
 3 iri_back 2 http2 127.0.0.1 0 5 1 1 12 1 0 0 0 0 0 0 slot.invalid 1 - 0 0 - - 0
 3 iri_back 3 https1 ::1 2 12 1 1 12 1 0 0 0 0 0 0 slot.invalid 14266 - 1 0 - - 0
 3 iri_back 4 http3 - 0 37 1 1 12 1 0 0 0 0 0 0 - 1 - 0 0 - - 0
+3 iri_back 5 http4 127.0.0.12 0 4 1 1 12 7 2 0 6 0 0 0 slot.invalid 14265 - 0 0 - - 0
 
 `
+
+const header = "1\n# be_name srv_name srv_addr srv_port srv_op_state srv_admin_state srv_uweight srv_time_since_last_change srv_check_state\n"
 
 func TestServersStateIsReadByColumnNames(t *testing.T) {
 	servers, err := ParseServersState(stateText)
 	require.NoError(t, err)
-	require.Len(t, servers, 4)
-	assert.Equal(t, Server{ID: slot(t, "http1"), Addr: netip.MustParseAddrPort("127.0.0.11:14265"), State: Ready, Weight: 7}, servers[0])
+	require.Len(t, servers, 5)
+	assert.Equal(t, Server{
+		ID: slot(t, "http1"), Addr: netip.MustParseAddrPort("127.0.0.11:14265"), State: Ready, Up: true, Weight: 7, Since: 12 * time.Second,
+	}, servers[0])
+	assert.True(t, servers[4].Checked)
+	assert.False(t, servers[4].Up, "HAProxy's own check calls it down")
 	assert.Equal(t, Maint, servers[1].State)
 	assert.Equal(t, Drain, servers[2].State)
 	assert.Equal(t, netip.MustParseAddrPort("[::1]:14266"), servers[2].Addr)
@@ -35,9 +43,10 @@ func TestOddAnswersOfShowServersStateAreErrors(t *testing.T) {
 		"another version":  "2\n# be_name\n",
 		"no columns":       "1\n",
 		"a column missing": "1\n# be_name srv_name srv_addr\n",
-		"half a line":      "1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back http1 127.0.0.1\n",
-		"a wrong address":  "1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back http1 x 1 1 1\n",
-		"a wrong name":     "1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back a;b 127.0.0.1 1 1 1\n",
+		"half a line":      header + "iri_back http1 127.0.0.1\n",
+		"a wrong address":  header + "iri_back http1 x 1 2 1 1 1 1\n",
+		"a wrong name":     header + "iri_back a;b 127.0.0.1 1 2 1 1 1 1\n",
+		"a wrong number":   header + "iri_back http1 127.0.0.1 1 2 x 1 1 1\n",
 	} {
 		_, err := ParseServersState(text)
 		assert.Error(t, err, name)
@@ -45,10 +54,12 @@ func TestOddAnswersOfShowServersStateAreErrors(t *testing.T) {
 }
 
 func TestStatGivesLimitsAndLoad(t *testing.T) {
-	limits, err := ParseStat("# pxname,svname,qcur,qmax,scur,smax,slim,stot\niri_back,http1,2,0,3,9,50,1\niri_back,http2,0,0,0,0,,\n\n")
+	loads, err := ParseStat("# pxname,svname,qcur,qmax,scur,smax,slim,stot\n" +
+		"iri_back,http1,2,0,3,9,50,1\niri_back,http2,0,0,0,0,,\niri_back,BACKEND,4,0,0,0,200,\n\n")
 	require.NoError(t, err)
-	assert.Equal(t, Limits{MaxConn: 50, Busy: 5}, limits[slot(t, "http1")])
-	assert.Equal(t, Limits{}, limits[slot(t, "http2")])
+	assert.Equal(t, Loads{Queued: 4, Servers: map[SlotID]Load{
+		slot(t, "http1"): {MaxConn: 50, Busy: 5, Queued: 2}, slot(t, "http2"): {},
+	}}, loads)
 }
 
 func TestOddAnswersOfShowStatAreErrors(t *testing.T) {
@@ -80,7 +91,7 @@ func TestTheMastersVerdictOnAReload(t *testing.T) {
 
 func FuzzParseServersState(f *testing.F) {
 	f.Add(stateText)
-	f.Add("1\n# be_name srv_name srv_addr srv_port srv_admin_state srv_uweight\niri_back http1 fe80::1%x 1 1 1\n")
+	f.Add(header + "iri_back http1 fe80::1%x 1 2 1 1 1 1\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		servers, err := ParseServersState(text)
 		if err != nil {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // stateVersion is the first line of "show servers state": the version of the
@@ -23,56 +25,108 @@ const (
 	adminDrain = 0x08
 )
 
+// A bit of srv_check_state, and the values of srv_op_state that take requests.
+const (
+	checkEnabled = 0x04
+	opStarting   = 1
+	opRunning    = 2
+)
+
 // Server is what HAProxy says of one slot.
 type Server struct {
 	ID    SlotID
 	Addr  netip.AddrPort
 	State State
+	// Up is false while HAProxy's own check calls the server down, and in
+	// maintenance.
+	Up bool
+	// Checked: HAProxy itself checks the server when it is in service.
+	Checked bool
 	// Weight is the configured weight (0..256), not the effective one.
 	Weight int
+	// Since is how long ago the server went up, down or out, in whole seconds.
+	Since time.Duration
+
+	// These are not in "show servers state"; see Loads and SNIs.
+
 	// MaxConn is the limit on connections, 0 for none.
 	MaxConn int
-	// Busy is the number of requests that are running on the slot or wait for it.
-	Busy int
+	// Busy is the number of requests that are running on the slot or wait for it,
+	// Queued that of the latter.
+	Busy, Queued int
+	// SNI is the name that HAProxy asks the node for in TLS, "" for none.
+	SNI string
 }
 
-// Servers reads all slots of one backend, in HAProxy's order. Two commands are
-// needed: "show servers state" does not have maxconn, "show stat" does not have
-// the administrative state.
-func (c *Conn) Servers(ctx context.Context, backend string) ([]Server, error) {
-	if !validName(backend) {
-		return nil, fmt.Errorf("backend name %q is not one of HAProxy's", backend)
-	}
-	state, err := c.ask(ctx, showServersState(backend))
-	if err != nil {
-		return nil, err
-	}
-	servers, err := ParseServersState(state)
-	if err != nil {
-		return nil, fmt.Errorf("show servers state %s: %w", backend, err)
-	}
-	stat, err := c.ask(ctx, showStat(backend))
-	if err != nil {
-		return nil, err
-	}
-	limits, err := ParseStat(stat)
-	if err != nil {
-		return nil, fmt.Errorf("show stat %s: %w", backend, err)
-	}
-	for i := range servers {
-		l, ok := limits[servers[i].ID]
-		if !ok {
-			return nil, fmt.Errorf("show stat %s has no line for %s: half an answer", backend, servers[i].ID)
+// Look reads who HAProxy is and the slots of the backends, in HAProxy's order,
+// without their MaxConn, Busy and SNI.
+func (c *Conn) Look(ctx context.Context, backends ...string) (Info, [][]Server, error) {
+	cmds := []Command{showInfo()}
+	for _, backend := range backends {
+		if !validName(backend) {
+			return Info{}, nil, fmt.Errorf("backend name %q is not one of HAProxy's", backend)
 		}
-		servers[i].MaxConn, servers[i].Busy = l.MaxConn, l.Busy
+		cmds = append(cmds, showServersState(backend))
 	}
-	return servers, nil
+	answers, err := c.ask(ctx, cmds...)
+	if err != nil {
+		return Info{}, nil, err
+	}
+	info, err := ParseInfo(answers[0])
+	if err != nil {
+		return Info{}, nil, err
+	}
+	all := make([][]Server, 0, len(backends))
+	for i, answer := range answers[1:] {
+		servers, err := ParseServersState(answer)
+		if err != nil {
+			return info, nil, fmt.Errorf("show servers state %s: %w", backends[i], err)
+		}
+		all = append(all, servers)
+	}
+	return info, all, nil
+}
+
+// Loads reads what "show servers state" does not have. It costs HAProxy several
+// times as much.
+func (c *Conn) Loads(ctx context.Context, backend string) (Loads, error) {
+	answers, err := c.ask(ctx, showStat(backend))
+	if err != nil {
+		return Loads{}, err
+	}
+	loads, err := ParseStat(answers[0])
+	if err != nil {
+		return Loads{}, fmt.Errorf("show stat %s: %w", backend, err)
+	}
+	return loads, nil
+}
+
+// SNIs reads the map of server names, by the name of the slot.
+func (c *Conn) SNIs(ctx context.Context, m MapFile) (map[string]string, error) {
+	answers, err := c.ask(ctx, showMap(m))
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for line := range strings.Lines(answers[0]) {
+		// "0x55d0c5e2a650 https1 node.example"
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		names[fields[1]] = strings.Join(fields[2:], " ")
+	}
+	return names, nil
 }
 
 // ServersState returns the raw answer of "show servers state": what HAProxy
 // reads back from its server-state-file.
 func (c *Conn) ServersState(ctx context.Context) (string, error) {
-	return c.ask(ctx, showServersState(""))
+	answers, err := c.ask(ctx, showServersState(""))
+	if err != nil {
+		return "", err
+	}
+	return answers[0], nil
 }
 
 // ParseServersState reads an answer of "show servers state". Columns are found
@@ -86,8 +140,7 @@ func ParseServersState(text string) ([]Server, error) {
 	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "# ") {
 		return nil, errors.New("the second line does not name the columns")
 	}
-	col, err := columns(strings.Fields(lines.Text()[2:]),
-		"be_name", "srv_name", "srv_addr", "srv_port", "srv_admin_state", "srv_uweight")
+	col, err := columns(strings.Fields(lines.Text()[2:]), stateColumns[:]...)
 	if err != nil {
 		return nil, err
 	}
@@ -106,36 +159,45 @@ func ParseServersState(text string) ([]Server, error) {
 	return servers, lines.Err()
 }
 
-func parseStateLine(fields []string, col map[string]int) (Server, error) {
-	get := func(name string) string {
-		if i := col[name]; i < len(fields) {
-			return fields[i]
+// stateColumns are the ones that are read, in the order of stateLine.
+var stateColumns = [...]string{
+	"be_name", "srv_name", "srv_addr", "srv_port", "srv_op_state", "srv_admin_state", "srv_uweight",
+	"srv_time_since_last_change", "srv_check_state",
+}
+
+func parseStateLine(fields []string, col []int) (Server, error) {
+	var f [len(stateColumns)]string
+	for i, at := range col {
+		if at < len(fields) {
+			f[i] = fields[at]
 		}
-		return ""
 	}
-	id, err := NewSlotID(get("be_name"), get("srv_name"))
+	id, err := NewSlotID(f[0], f[1])
 	if err != nil {
 		return Server{}, err
 	}
-	addr, err := parseAddr(get("srv_addr"), get("srv_port"))
+	addr, err := parseAddr(f[2], f[3])
 	if err != nil {
 		return Server{}, fmt.Errorf("%s: %w", id, err)
 	}
-	admin, err := strconv.Atoi(get("srv_admin_state"))
-	if err != nil {
-		return Server{}, fmt.Errorf("%s: srv_admin_state %q is not a number", id, get("srv_admin_state"))
+	var n [5]int
+	for i, text := range f[4:] {
+		if n[i], err = strconv.Atoi(text); err != nil {
+			return Server{}, fmt.Errorf("%s: %s %q is not a number", id, stateColumns[4+i], text)
+		}
 	}
-	weight, err := strconv.Atoi(get("srv_uweight"))
-	if err != nil {
-		return Server{}, fmt.Errorf("%s: srv_uweight %q is not a number", id, get("srv_uweight"))
+	op, admin, weight, since, check := n[0], n[1], n[2], n[3], n[4]
+	s := Server{
+		ID: id, Addr: addr, State: Ready, Weight: weight, Since: time.Duration(since) * time.Second,
+		Checked: check&checkEnabled != 0,
 	}
-	s := Server{ID: id, Addr: addr, State: Ready, Weight: weight}
 	switch {
 	case admin&adminMaint != 0:
 		s.State = Maint
 	case admin&adminDrain != 0:
 		s.State = Drain
 	}
+	s.Up = s.State != Maint && (op == opRunning || op == opStarting)
 	return s, nil
 }
 
@@ -156,79 +218,83 @@ func parseAddr(addr, port string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a, uint16(p)), nil
 }
 
-// Limits is what "show stat" adds to "show servers state".
-type Limits struct {
-	MaxConn, Busy int
+// Load is what "show stat" says of one server.
+type Load struct {
+	MaxConn, Busy, Queued int
 }
 
-// ParseStat reads the servers' lines of an answer of "show stat".
-func ParseStat(text string) (map[SlotID]Limits, error) {
+// Loads is what "show stat" says of a backend.
+type Loads struct {
+	Servers map[SlotID]Load
+	// Queued is how many requests wait for any server of the backend.
+	Queued int
+}
+
+// ParseStat reads an answer of "show stat".
+func ParseStat(text string) (Loads, error) {
 	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "# ")))
 	r.FieldsPerRecord = -1
 	r.LazyQuotes = true
 	r.ReuseRecord = true
 	header, err := r.Read()
 	if err != nil {
-		return nil, fmt.Errorf("no line that names the columns: %w", err)
+		return Loads{}, fmt.Errorf("no line that names the columns: %w", err)
 	}
-	col, err := columns(header, "pxname", "svname", "scur", "qcur", "slim")
+	col, err := columns(header, "pxname", "svname", "slim", "scur", "qcur")
 	if err != nil {
-		return nil, err
+		return Loads{}, err
 	}
-	last := max(col["pxname"], col["svname"], col["scur"], col["qcur"], col["slim"])
-	limits := map[SlotID]Limits{}
+	last := slices.Max(col)
+	loads := Loads{Servers: map[SlotID]Load{}}
 	for {
 		rec, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return limits, nil
+			return loads, nil
 		}
 		if err != nil {
-			return nil, err
+			return Loads{}, err
 		}
 		if len(rec) <= last {
-			return nil, fmt.Errorf("a line of %d columns where %d are needed: half an answer", len(rec), last+1)
+			return Loads{}, fmt.Errorf("a line of %d columns where %d are needed: half an answer", len(rec), last+1)
 		}
-		id, err := NewSlotID(rec[col["pxname"]], rec[col["svname"]])
-		if err != nil {
-			return nil, err
+		if err := loads.add(rec[col[0]], rec[col[1]], rec[col[2]], rec[col[3]], rec[col[4]]); err != nil {
+			return Loads{}, err
 		}
-		l, err := parseLimits(rec[col["slim"]], rec[col["scur"]], rec[col["qcur"]])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", id, err)
-		}
-		limits[id] = l
 	}
 }
 
-// parseLimits reads slim (empty means no limit), scur and qcur.
-func parseLimits(slim, scur, qcur string) (Limits, error) {
+// add reads one line: slim is empty where there is no limit.
+func (l *Loads) add(backend, server, slim, scur, qcur string) error {
+	id, err := NewSlotID(backend, server)
+	if err != nil {
+		return err
+	}
 	var n [3]int
 	for i, field := range []string{slim, scur, qcur} {
 		if field == "" {
 			continue
 		}
-		v, err := strconv.Atoi(field)
-		if err != nil {
-			return Limits{}, fmt.Errorf("%q is not a number", field)
+		if n[i], err = strconv.Atoi(field); err != nil {
+			return fmt.Errorf("%s: %q is not a number", id, field)
 		}
-		n[i] = v
 	}
-	return Limits{MaxConn: n[0], Busy: n[1] + n[2]}, nil
+	if server == "BACKEND" {
+		l.Queued = n[2]
+		return nil
+	}
+	l.Servers[id] = Load{MaxConn: n[0], Busy: n[1] + n[2], Queued: n[2]}
+	return nil
 }
 
-// columns maps each wanted column to its place.
-func columns(header []string, want ...string) (map[string]int, error) {
-	at := make(map[string]int, len(header))
-	for i, name := range header {
-		at[name] = i
-	}
-	col := make(map[string]int, len(want))
+// columns finds the place of each wanted column.
+func columns(header []string, want ...string) ([]int, error) {
+	col := make([]int, 0, len(want))
 	for _, name := range want {
-		i, ok := at[name]
-		if !ok {
+		i := slices.Index(header, name)
+		if i < 0 {
 			return nil, fmt.Errorf("no column %q", name)
 		}
-		col[name] = i
+		col = append(col, i)
 	}
 	return col, nil
 }
