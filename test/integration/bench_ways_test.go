@@ -31,7 +31,7 @@ type way struct {
 	// before is called just before the i-th node changes.
 	before func(i int, serve bool)
 	// verified returns when the way itself was sure that the change has arrived.
-	verified func(t *testing.T, after time.Time) time.Time
+	verified func(t *testing.T) time.Time
 
 	leaving, returning                 samples
 	leavingVerified, returningVerified samples
@@ -56,7 +56,9 @@ func handlerWay(t *testing.T, b *bed) *way {
 	m := metricsOf(t, b.config)
 	return &way{
 		key: waysHandler, name: "iri-lb-handler", service: serviceOf(waysHandler),
-		observer: &observer{socket: b.dir + "/admin.sock", backend: "iri_back"}, verified: m.verifiedAfter,
+		observer: &observer{socket: b.dir + "/admin.sock", backend: "iri_back"},
+		before:   func(int, bool) { m.proofs = m.mustGet(t, proofs) },
+		verified: m.verified,
 	}
 }
 
@@ -68,19 +70,27 @@ func benchHandlerConfig(t *testing.T, b *bed, service string) string {
 }
 
 // metrics reads the handler's /metrics.
-type metrics struct{ url string }
+type metrics struct {
+	url string
+	// proofs is how many answers of Consul had been applied and verified.
+	proofs float64
+}
 
-func metricsOf(t *testing.T, config string) metrics {
+// proofs counts the answers of Consul of which the handler has verified that
+// HAProxy has them.
+const proofs = "convergence_seconds_count"
+
+func metricsOf(t *testing.T, config string) *metrics {
 	t.Helper()
 	text, err := os.ReadFile(config)
 	require.NoError(t, err)
 	listen := regexp.MustCompile(`(?m)^listen: (\S+)$`).FindSubmatch(text)
 	require.NotNil(t, listen, "no listen: in %s", config)
-	return metrics{"http://" + string(listen[1]) + "/metrics"}
+	return &metrics{url: "http://" + string(listen[1]) + "/metrics"}
 }
 
-// get returns the value of one metric without labels; false when it is not there.
-func (m metrics) get(name string) (float64, bool) {
+// get returns the value of the first line of a metric, whatever its labels.
+func (m *metrics) get(name string) (float64, bool) {
 	resp, err := http.Get(m.url)
 	if err != nil {
 		return 0, false
@@ -91,26 +101,30 @@ func (m metrics) get(name string) (float64, bool) {
 		return 0, false
 	}
 	for row := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(row, "iri_lb_handler_"+name+" "); ok {
-			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		rest, ok := strings.CutPrefix(row, "iri_lb_handler_"+name)
+		if ok && (rest[0] == ' ' || rest[0] == '{') {
+			f, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
 			return f, err == nil
 		}
 	}
 	return 0, false
 }
 
-// verifiedAfter is when the handler finished its first good pass since then.
-func (m metrics) verifiedAfter(t *testing.T, since time.Time) time.Time {
+func (m *metrics) mustGet(t *testing.T, name string) float64 {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		seconds, ok := m.get("last_success_timestamp_seconds")
-		require.True(t, ok, "the handler shows no last_success_timestamp_seconds")
-		if at := time.UnixMicro(int64(seconds * 1e6)); at.After(since) {
-			return at
-		}
-		require.True(t, time.Now().Before(deadline), "no good pass within 10s")
-		time.Sleep(look)
+	v, ok := m.get(name)
+	require.True(t, ok, "the handler does not show %s", name)
+	return v
+}
+
+// verified waits until one more answer of Consul has been verified and returns
+// when that was.
+func (m *metrics) verified(t *testing.T) time.Time {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); m.mustGet(t, proofs) == m.proofs; time.Sleep(look) {
+		require.True(t, time.Now().Before(deadline), "no verified pass within 10s")
 	}
+	return time.UnixMicro(int64(m.mustGet(t, "last_success_timestamp_seconds") * 1e6))
 }
 
 // floorSection is the floor's backend: as many slots as the handler's.
