@@ -91,7 +91,7 @@ func (c *changeResult) way(key string) *way {
 
 func (c *changeResult) write(b *strings.Builder) {
 	fmt.Fprintf(b, "\n### From Consul's check to HAProxy, %d nodes\n\n", c.nodes)
-	b.WriteString("Milliseconds. One look of the observer took " + ms(c.look) + ".\n\n" +
+	b.WriteString(fmt.Sprintf("Milliseconds. One look of the observer took %.2f.\n\n", c.look.Seconds()*1000) +
 		"| way | leaving: median | p95 | max | coming back: median | p95 | max | toggles each |\n|---|---|---|---|---|---|---|---|\n")
 	slices.SortFunc(c.ways, func(x, y *way) int { return int(x.leaving.median() - y.leaving.median()) })
 	for _, w := range c.ways {
@@ -145,7 +145,7 @@ func (i *idleResult) share() string {
 
 func ms(d time.Duration) string {
 	v := float64(d) / float64(time.Millisecond)
-	if v < 100 {
+	if v < 99.95 {
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.0f", v)
