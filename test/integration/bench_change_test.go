@@ -5,6 +5,7 @@ package integration
 import (
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
@@ -44,6 +45,9 @@ type changeResult struct {
 func measureChanges(t *testing.T, n, toggles int) *changeResult {
 	t.Helper()
 	r := &changeResult{nodes: n, absent: map[string]string{"Data Plane API": "not in PATH"}}
+	if _, err := exec.LookPath("dataplaneapi"); err == nil {
+		r.absent["Data Plane API"] = "in PATH, but this benchmark does not know how to run it"
+	}
 	dns := freePorts(t, 1)[0]
 	c := startConsul(t, fmt.Sprintf("-dns-port=%d", dns), "-hcl", "dns_config { enable_truncate = true udp_answer_limit = 100 }")
 	for _, key := range []string{waysHandler, waysFloor, waysDNS, waysFastDNS, waysRender} {
