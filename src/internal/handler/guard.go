@@ -39,40 +39,42 @@ func (t *target) decide(ctx context.Context, servers [][]runtime.Server) ([][]po
 		}
 		backends = append(backends, b)
 	}
-	doubt := ""
-	if t.suspicious(backends) {
+	wanted, doubt := t.members(), ""
+	if t.suspicious(wanted, backends) {
 		doubt = t.ask(ctx, backends)
+		wanted = t.members() // Consul may have said something else
 	} else {
 		t.guard.pasts = t.ans.pasts
 	}
 	t.hold(doubt)
-	return t.wanted(backends, doubt != ""), doubt != "", nil
+	for i, b := range backends {
+		switch {
+		case doubt != "":
+			wanted[i] = pool.Keep(wanted[i], b)
+		case !t.ans.settled:
+			// One of those that serve may be what a name stands for.
+			wanted[i] = pool.KeepUnlisted(wanted[i], b)
+		}
+	}
+	return wanted, doubt != "", nil
 }
 
-func (t *target) suspicious(backends []pool.Backend) bool {
-	for i, p := range t.pools {
-		if pool.Suspicious(p.members(t.ans.nodes, t.cfg.WarningPercent), backends[i], t.cfg.GuardPercent) {
+// members are the nodes of each pool.
+func (t *target) members() [][]pool.Node {
+	all := make([][]pool.Node, 0, len(t.pools))
+	for _, p := range t.pools {
+		all = append(all, p.members(t.ans.nodes, t.cfg.WarningPercent))
+	}
+	return all
+}
+
+func (t *target) suspicious(nodes [][]pool.Node, backends []pool.Backend) bool {
+	for i, b := range backends {
+		if pool.Suspicious(nodes[i], b, t.cfg.GuardPercent) {
 			return true
 		}
 	}
 	return false
-}
-
-// wanted are the nodes of each pool, with those in doubt left as they are.
-func (t *target) wanted(backends []pool.Backend, doubt bool) [][]pool.Node {
-	wanted := make([][]pool.Node, 0, len(t.pools))
-	for i, p := range t.pools {
-		nodes := p.members(t.ans.nodes, t.cfg.WarningPercent)
-		switch {
-		case doubt:
-			nodes = pool.Keep(nodes, backends[i])
-		case !t.ans.settled:
-			// One of those that serve may be what a name stands for.
-			nodes = pool.KeepUnlisted(nodes, backends[i])
-		}
-		wanted = append(wanted, nodes)
-	}
-	return wanted
 }
 
 // ask makes sure of a suspicious answer. It returns why it is not to be believed.
@@ -99,7 +101,7 @@ func (t *target) ask(ctx context.Context, backends []pool.Backend) string {
 	t.ans = second
 	t.guard.confirmed = second.seen
 	result := "refuted"
-	if t.suspicious(backends) {
+	if t.suspicious(t.members(), backends) {
 		result = "confirmed"
 	}
 	t.log.Warn("Consul was asked again", "result", result)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
 
@@ -46,7 +47,7 @@ func (h *Handler) target(socket string, both []backendPool) *target {
 	t := &target{
 		cfg: h.cfg, socket: socket, log: log, source: h.source, inbox: newMailbox(), pools: both,
 		metrics: h.metrics, notices: newNotices(log), haproxy: newPeer(name),
-		known: map[string]details{}, drains: drains{}, steady: steady{}, wait: tick,
+		known: map[string]details{}, settled: map[string][]pool.Node{}, drains: drains{}, steady: steady{}, wait: tick,
 	}
 	h.source.targets = append(h.source.targets, t.inbox)
 	h.metrics.watch(t)

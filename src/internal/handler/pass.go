@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
@@ -62,8 +63,15 @@ func (t *target) round(ctx context.Context, why cause) (later bool, err error) {
 	}
 	var errs []error
 	for i, p := range t.pools {
+		if why == news && t.settled[p.name] != nil && slices.Equal(t.settled[p.name], wanted[i]) {
+			continue
+		}
+		delete(t.settled, p.name)
 		last, wait, err := t.align(ctx, p, wanted[i], servers[i], why)
 		t.seen[i] = last
+		if err == nil && !wait {
+			t.settled[p.name] = append([]pool.Node{}, wanted[i]...)
+		}
 		later = later || wait
 		errs = append(errs, err)
 	}

@@ -52,6 +52,8 @@ type target struct {
 	worker  runtime.Worker
 	version string
 	known   map[string]details
+	// settled are the nodes that a pool is known to be in line with.
+	settled map[string][]pool.Node
 	// seen are the slots of each backend as they were after the last good pass,
 	// nil when they have to be read.
 	seen   [][]runtime.Server
@@ -181,7 +183,7 @@ func (t *target) drop() {
 
 // forget makes the next pass read everything.
 func (t *target) forget() {
-	t.known, t.seen = map[string]details{}, nil
+	t.known, t.seen, t.settled = map[string]details{}, nil, map[string][]pool.Node{}
 }
 
 // slots are those of all pools. After a good pass they are known: nobody else

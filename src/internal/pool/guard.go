@@ -14,16 +14,14 @@ const guardAtLeast = 3
 // Lost lists the nodes that are in service and would leave it, failing,
 // in maintenance or not registered any more; serving is how many are in service.
 func Lost(nodes []Node, b Backend) (lost []netip.AddrPort, serving int) {
-	stays := map[netip.AddrPort]bool{}
+	stays := make(map[netip.AddrPort]bool, len(nodes))
 	for _, n := range nodes {
 		stays[n.Addr] = stays[n.Addr] || n.Health <= Unchecked
 	}
-	seen := map[netip.AddrPort]bool{}
 	for _, s := range b.Slots {
-		if s.State != runtime.Ready || s.Addr == Placeholder || seen[s.Addr] {
+		if s.State != runtime.Ready || s.Addr == Placeholder {
 			continue
 		}
-		seen[s.Addr] = true
 		serving++
 		if !stays[s.Addr] {
 			lost = append(lost, s.Addr)

@@ -296,8 +296,9 @@ type address struct {
 // check fails keeps its slot as long as no healthy node needs it.
 func seat(nodes []Node, slots []Slot) seating {
 	st := seating{
-		of: map[netip.AddrPort]*Slot{}, health: map[netip.AddrPort]Health{}, taken: map[runtime.SlotID]bool{},
-		held: map[netip.AddrPort]bool{}, idle: map[runtime.SlotID]netip.AddrPort{},
+		of: make(map[netip.AddrPort]*Slot, len(nodes)), health: make(map[netip.AddrPort]Health, len(nodes)),
+		taken: make(map[runtime.SlotID]bool, len(nodes)),
+		held:  map[netip.AddrPort]bool{}, idle: map[runtime.SlotID]netip.AddrPort{},
 	}
 	byAddr, lasting := index(slots)
 	for _, n := range nodes {
@@ -320,7 +321,7 @@ func seat(nodes []Node, slots []Slot) seating {
 // index finds slots by their address, one in service before one that is not,
 // and lists those that can be given away, in the order of their numbers.
 func index(slots []Slot) (byAddr map[address]*Slot, lasting map[TLS][]*Slot) {
-	byAddr, lasting = map[address]*Slot{}, map[TLS][]*Slot{}
+	byAddr, lasting = make(map[address]*Slot, len(slots)), map[TLS][]*Slot{}
 	for i := range slots {
 		s := &slots[i]
 		if !s.Added {

@@ -32,8 +32,11 @@ const (
 // A connection stays with the worker that accepted it. After a reload of
 // HAProxy it still talks to the old one: see Info.Stopping.
 type Conn struct {
-	conn    net.Conn
-	replies chan string
+	conn net.Conn
+	// replies come in the portions in which they arrived: handing each over alone
+	// would cost more than reading it.
+	replies chan []string
+	pending []string
 	// err is why the reader stopped. It may be read once gone is closed.
 	err   error
 	gone  chan struct{}
@@ -46,7 +49,7 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to HAProxy: %w", err)
 	}
-	c := &Conn{conn: nc, replies: make(chan string, window), gone: make(chan struct{})}
+	c := &Conn{conn: nc, replies: make(chan []string, window), gone: make(chan struct{})}
 	closed := make(chan struct{})
 	c.close = sync.OnceFunc(func() {
 		close(closed)
@@ -147,19 +150,24 @@ func (c *Conn) write(ctx context.Context, cmds []Command) error {
 
 // next waits for one answer.
 func (c *Conn) next(ctx context.Context) (string, error) {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case reply, ok := <-c.replies:
-		if !ok {
-			return "", fmt.Errorf("read HAProxy's answer: %w", c.err)
+	if len(c.pending) == 0 {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case portion, ok := <-c.replies:
+			if !ok {
+				return "", fmt.Errorf("read HAProxy's answer: %w", c.err)
+			}
+			c.pending = portion
+		case <-ctx.Done():
+			return "", fmt.Errorf("wait for HAProxy's answer: %w", ctx.Err())
+		case <-timer.C:
+			return "", fmt.Errorf("HAProxy has not answered for %s", patience)
 		}
-		return reply, nil
-	case <-ctx.Done():
-		return "", fmt.Errorf("wait for HAProxy's answer: %w", ctx.Err())
-	case <-timer.C:
-		return "", fmt.Errorf("HAProxy has not answered for %s", patience)
 	}
+	reply := c.pending[0]
+	c.pending = c.pending[1:]
+	return reply, nil
 }
 
 // read passes every answer on until the connection ends. An answer without its
@@ -170,18 +178,28 @@ func (c *Conn) read(closed <-chan struct{}) {
 	defer close(c.gone)
 	r := bufio.NewReaderSize(c.conn, 64<<10)
 	for {
-		reply, err := readReply(r)
+		var portion []string
+		var err error
+		for len(portion) == 0 || len(portion) < window && r.Buffered() > 0 && err == nil {
+			var reply string
+			if reply, err = readReply(r); err != nil {
+				break
+			}
+			portion = append(portion, reply)
+		}
+		if len(portion) > 0 {
+			select {
+			case c.replies <- portion:
+			case <-closed: // more answers than questions
+				c.err = net.ErrClosed
+				return
+			}
+		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			c.err = err
-			return
-		}
-		select {
-		case c.replies <- reply:
-		case <-closed: // more answers than questions
-			c.err = net.ErrClosed
 			return
 		}
 	}
