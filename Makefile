@@ -63,6 +63,10 @@ chaos: setup ## Break everything under traffic and write what was lost into docs
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
 	@tools/molecule.sh test --all
 
+.PHONY: bench
+bench: setup ## Measure against other ways, and write docs/performance.md (half an hour; a quiet machine)
+	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestBench' -timeout 90m $(GO_TEST_FLAGS) ./test/integration/...
+
 .PHONY: lint
 lint: ## Check Go, Ansible, YAML and shell code
 	@tools/lint.sh

@@ -58,13 +58,14 @@ backend iri_pow_back
     server-template http 1-%[3]d slot.invalid:1 disabled init-addr last,127.0.0.1 maxconn 1
 `
 
-func startHAProxy(t *testing.T, slots int) *haproxy {
+// startHAProxy adds more sections to the configuration when they are given.
+func startHAProxy(t *testing.T, slots int, more ...string) *haproxy {
 	t.Helper()
 	h := &haproxy{dir: socketDir(t)}
 	writeCertificate(t, h.dir, nodeA)
 	port := freePorts(t, 1)[0]
 	h.url = fmt.Sprintf("http://127.0.0.1:%d/", port)
-	h.configure(t, fmt.Sprintf(configText, h.dir, port, slots))
+	h.configure(t, fmt.Sprintf(configText, h.dir, port, slots)+strings.Join(more, ""))
 	require.NoError(t, os.WriteFile(h.dir+"/srv.state", []byte("1\n"), 0o600))
 	require.NoError(t, os.WriteFile(h.dir+"/iri_back.sni", nil, 0o600))
 	h.container = startContainer(t, image("HAPROXY_IMAGE", "haproxy:3.0"), []string{"haproxy"},

@@ -14,7 +14,7 @@ import (
 
 var (
 	docker *dockertest.Pool
-	// bin is the folder of the programs under test, built with the race detector.
+	// bin is the folder of the programs under test, built with buildFlags.
 	bin string
 )
 
@@ -39,15 +39,19 @@ func runAll(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	for _, race := range [][]string{{"iri-lb-handler", "-race"}, {"iri-fake-node", "-race"}, {"iri-node-check"}} {
-		args := append([]string{"build", "-o", filepath.Join(bin, race[0])}, race[1:]...)
-		cmd := exec.Command("go", append(args, "../../src/cmd/"+race[0])...)
+	for _, program := range []string{"iri-lb-handler", "iri-fake-node", "iri-node-check"} {
+		flags, withC := buildFlags, buildsWithC
+		if program == "iri-node-check" { // runs inside the Consul container: no C library
+			flags, withC = nil, false
+		}
+		args := append([]string{"build", "-o", filepath.Join(bin, program)}, flags...)
+		cmd := exec.Command("go", append(args, "../../src/cmd/"+program)...)
 		cmd.Env = os.Environ()
-		if len(race) == 1 { // runs inside the Consul container: no C library
+		if !withC {
 			cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
 		}
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build %s: %w\n%s", race[0], err, out)
+			return 1, fmt.Errorf("build %s: %w\n%s", program, err, out)
 		}
 	}
 	return m.Run(), nil

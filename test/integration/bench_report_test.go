@@ -1,0 +1,223 @@
+//go:build integration && bench
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	beginMarker = "<!-- make bench: begin -->"
+	endMarker   = "<!-- make bench: end -->"
+)
+
+// report is everything that a run has found.
+type report struct {
+	settings settings
+	machine  string
+	changes  []*changeResult
+	fill     *fillResult
+	idle     *idleResult
+}
+
+func (r *report) String() string {
+	var b strings.Builder
+	b.WriteString(r.machine)
+	command := "make bench"
+	if len(r.settings.changed) > 0 {
+		command = strings.Join(r.settings.changed, " ") + " " + command
+	}
+	fmt.Fprintf(&b, "- command: `%s`\n\n### Wanted and measured\n\n", command)
+	b.WriteString("| what | wanted | measured |\n|---|---|---|\n")
+	for _, row := range r.wanted() {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", row[0], row[1], row[2])
+	}
+	for _, c := range r.changes {
+		c.write(&b)
+	}
+	r.fill.write(&b)
+	r.idle.write(&b)
+	return b.String()
+}
+
+func (r *report) wanted() [][3]string {
+	var rows [][3]string
+	for _, c := range r.changes {
+		wanted, ok := map[int]string{200: "≤ 1.5", 2000: "≤ 2"}[c.nodes]
+		if !ok {
+			wanted = "-"
+		}
+		h, f := c.way(waysHandler), c.way(waysFloor)
+		for _, dir := range []struct {
+			name           string
+			ours, verified samples
+			floor          samples
+		}{
+			{"leaving", h.leaving, h.leavingVerified, f.leaving},
+			{"coming back", h.returning, h.returningVerified, f.returning},
+		} {
+			rows = append(rows, [3]string{
+				fmt.Sprintf("change seen and verified, %d nodes, %s: median, as a multiple of the floor's", c.nodes, dir.name), wanted,
+				fmt.Sprintf("seen %s, verified %s", ratio(dir.ours, dir.floor), ratio(dir.verified, dir.floor)),
+			})
+		}
+	}
+	fill := "pass: not known; sync, with its start and Consul's answer: " + ratio(r.fill.sync, r.fill.raw)
+	if len(r.fill.pass) > 0 {
+		fill = "pass " + ratio(r.fill.pass, r.fill.raw) + "; sync, with its start and Consul's answer: " + ratio(r.fill.sync, r.fill.raw)
+	}
+	return append(rows,
+		[3]string{fmt.Sprintf("filling two pools with %d nodes each, verified: as a multiple of raw", fillNodes), "≤ 1.5", fill},
+		[3]string{fmt.Sprintf("memory of the daemon (RSS) with %d nodes", idleNodes), "≤ 40 MiB", mebibytes(r.idle.rss)},
+		[3]string{fmt.Sprintf("idle CPU of the daemon with %d nodes", idleNodes), "≤ 1 % of a core", r.idle.share()})
+}
+
+func ratio(a, b samples) string {
+	return fmt.Sprintf("%.2f", float64(a.median())/float64(b.median()))
+}
+
+func (c *changeResult) way(key string) *way {
+	return c.ways[slices.IndexFunc(c.ways, func(w *way) bool { return w.key == key })]
+}
+
+func (c *changeResult) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\n### From Consul's check to HAProxy, %d nodes\n\n", c.nodes)
+	b.WriteString(fmt.Sprintf("Milliseconds. One look of the observer took %.2f.\n\n", c.look.Seconds()*1000) +
+		"| way | leaving: median | p95 | max | coming back: median | p95 | max | toggles each |\n|---|---|---|---|---|---|---|---|\n")
+	slices.SortFunc(c.ways, func(x, y *way) int { return int(x.leaving.median() - y.leaving.median()) })
+	for _, w := range c.ways {
+		writeSamples(b, w.name, w.leaving, w.returning)
+		if len(w.leavingVerified) > 0 {
+			writeSamples(b, w.name+", until it has verified it", w.leavingVerified, w.returningVerified)
+		}
+	}
+	var absent []string
+	for name, why := range c.absent {
+		absent = append(absent, fmt.Sprintf("| %s | %s | | | | | | |\n", name, why))
+	}
+	slices.Sort(absent)
+	b.WriteString(strings.Join(absent, ""))
+}
+
+func writeSamples(b *strings.Builder, name string, leaving, returning samples) {
+	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %d |\n", name,
+		ms(leaving.median()), ms(leaving.at(0.95)), ms(leaving.at(1)),
+		ms(returning.median()), ms(returning.at(0.95)), ms(returning.at(1)), len(leaving))
+}
+
+func (f *fillResult) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\n### Filling two empty pools with %d nodes each\n\nMilliseconds.\n\n", fillNodes)
+	b.WriteString("| way | median | min | max | times |\n|---|---|---|---|---|\n")
+	for _, row := range []struct {
+		name string
+		s    samples
+	}{
+		{"the same commands raw, 64 in flight, not verified", f.raw},
+		{"the daemon's first pass, verified, by its own clock", f.pass},
+		{"`iri-lb-handler sync` from its start to its end", f.sync},
+	} {
+		if len(row.s) > 0 {
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %d |\n", row.name, ms(row.s.median()), ms(row.s.at(0)), ms(row.s.at(1)), len(row.s))
+		}
+	}
+}
+
+func (i *idleResult) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\n### The daemon with nothing to do, %d nodes\n\n| what | measured |\n|---|---|\n", idleNodes)
+	fmt.Fprintf(b, "| time | %s |\n| check results that arrived, all as before | %d, one in %.1f ms |\n",
+		i.lasted.Round(time.Second), i.results, i.lasted.Seconds()*1000/float64(i.results))
+	fmt.Fprintf(b, "| CPU | %.2f s, %s |\n| RSS | %s |\n| highest RSS since the start | %s |\n| passes | %.0f |\n",
+		i.cpu.Seconds(), i.share(), mebibytes(i.rss), mebibytes(i.peak), i.passes)
+}
+
+func (i *idleResult) share() string {
+	return fmt.Sprintf("%.2f %% of a core", 100*i.cpu.Seconds()/i.lasted.Seconds())
+}
+
+func ms(d time.Duration) string {
+	v := float64(d) / float64(time.Millisecond)
+	if v < 99.95 {
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func mebibytes(kib int) string { return fmt.Sprintf("%.1f MiB", float64(kib)/1024) }
+
+// describeMachine says where and with what the run is made.
+func describeMachine(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "- date: %s\n- this project: %s, built with %s\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"),
+		output("git", "describe", "--tags", "--always", "--dirty"), runtime.Version())
+	fmt.Fprintf(&b, "- Consul: `%s`, HAProxy: `%s` (%s)\n", image("CONSUL_IMAGE", "hashicorp/consul:1.22.0"),
+		image("HAPROXY_IMAGE", "haproxy:3.0"), haproxyVersion(t))
+	if program := renderProgram(); program != "" {
+		fmt.Fprintf(&b, "- consul-template: %s\n", output(program, "-version"))
+	}
+	fmt.Fprintf(&b, "- machine: %d cores, %s, %s\n- load average at the start: %s\n", runtime.NumCPU(),
+		procField("/proc/cpuinfo", "model name"), output("uname", "-sr"), loadAverage())
+	return b.String()
+}
+
+func haproxyVersion(t *testing.T) string {
+	t.Helper()
+	h := startHAProxy(t, 1)
+	defer func() { _ = docker.Purge(h.container) }()
+	info, err := h.command("show info")
+	require.NoError(t, err)
+	return field(info, "Version")
+}
+
+func output(program string, args ...string) string {
+	out, err := exec.Command(program, args...).CombinedOutput()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func procField(path, name string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "unknown"
+	}
+	for row := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(row, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(text))[:3], " ")
+}
+
+// writeBetweenMarkers replaces what the last run wrote; the text around it was
+// written by hand.
+func writeBetweenMarkers(path, text string) error {
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(whole), beginMarker)
+	_, after, ok2 := strings.Cut(rest, endMarker)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s: the lines %q and %q are needed, in this order", path, beginMarker, endMarker)
+	}
+	return os.WriteFile(path, []byte(before+beginMarker+"\n\n"+text+"\n"+endMarker+after), 0o644)
+}
