@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
 )
 
 const (
@@ -30,15 +29,7 @@ type guard struct {
 // decide says what each pool should have. An answer that would take most of the
 // nodes out is asked for again; what is not confirmed is not done. It returns
 // true when that question is still open.
-func (t *target) decide(ctx context.Context, servers [][]runtime.Server) ([][]pool.Node, bool, error) {
-	backends := make([]pool.Backend, 0, len(t.pools))
-	for i, p := range t.pools {
-		b, _, err := t.backend(ctx, p, servers[i], false)
-		if err != nil {
-			return nil, false, err
-		}
-		backends = append(backends, b)
-	}
+func (t *target) decide(ctx context.Context, backends []view) ([][]pool.Node, bool) {
 	wanted, doubt := t.members(), ""
 	forgotten := false
 	if !t.suspicious(wanted, backends) {
@@ -55,20 +46,20 @@ func (t *target) decide(ctx context.Context, servers [][]runtime.Server) ([][]po
 	switch {
 	case doubt != "":
 		for i, b := range backends {
-			wanted[i] = pool.Keep(wanted[i], b)
+			wanted[i] = pool.Keep(wanted[i], b.Backend)
 		}
 		t.hold(doubt)
-		return wanted, true, nil
+		return wanted, true
 	case forgotten:
 		t.hold(lostPast)
-		return keepUnlisted(wanted, backends), false, nil
+		return keepUnlisted(wanted, backends), false
 	}
 	t.hold("")
 	if !t.ans.settled {
 		// One of those that serve may be what a name stands for.
 		wanted = keepUnlisted(wanted, backends)
 	}
-	return wanted, false, nil
+	return wanted, false
 }
 
 // lostPast: nobody can deregister a node at a Consul that is away. When most are
@@ -76,10 +67,10 @@ func (t *target) decide(ctx context.Context, servers [][]runtime.Server) ([][]po
 const lostPast = "Consul was away, or its index went back, and it does not list most of them any more; register them again, " +
 	"or restart iri-lb-handler to take Consul's word for it"
 
-func keepUnlisted(nodes [][]pool.Node, backends []pool.Backend) [][]pool.Node {
+func keepUnlisted(nodes [][]pool.Node, backends []view) [][]pool.Node {
 	kept := make([][]pool.Node, 0, len(nodes))
 	for i, b := range backends {
-		kept = append(kept, pool.KeepUnlisted(nodes[i], b))
+		kept = append(kept, pool.KeepUnlisted(nodes[i], b.Backend))
 	}
 	return kept
 }
@@ -93,9 +84,9 @@ func (t *target) members() [][]pool.Node {
 	return all
 }
 
-func (t *target) suspicious(nodes [][]pool.Node, backends []pool.Backend) bool {
+func (t *target) suspicious(nodes [][]pool.Node, backends []view) bool {
 	for i, b := range backends {
-		if pool.Suspicious(nodes[i], b, t.cfg.GuardPercent) {
+		if pool.Suspicious(nodes[i], b.Backend, t.cfg.GuardPercent) {
 			return true
 		}
 	}
@@ -103,7 +94,7 @@ func (t *target) suspicious(nodes [][]pool.Node, backends []pool.Backend) bool {
 }
 
 // ask makes sure of a suspicious answer. It returns why it is not to be believed.
-func (t *target) ask(ctx context.Context, backends []pool.Backend) string {
+func (t *target) ask(ctx context.Context, backends []view) string {
 	if t.guard.confirmed.Equal(t.ans.seen) {
 		return ""
 	}

@@ -53,21 +53,18 @@ func (t *target) passLocked(ctx context.Context, why cause) (later bool, err err
 
 // round is one attempt at a pass.
 func (t *target) round(ctx context.Context, why cause) (later bool, err error) {
-	servers, err := t.slots(ctx)
+	backends, err := t.backends(ctx)
 	if err != nil {
 		return false, err
 	}
-	wanted, later, err := t.decide(ctx, servers)
-	if err != nil {
-		return false, err
-	}
+	wanted, later := t.decide(ctx, backends)
 	var errs []error
 	for i, p := range t.pools {
 		if why == news && t.settled[p.name] != nil && slices.Equal(t.settled[p.name], wanted[i]) {
 			continue
 		}
 		delete(t.settled, p.name)
-		last, wait, err := t.align(ctx, p, wanted[i], servers[i], why)
+		last, wait, err := t.align(ctx, p, wanted[i], backends[i], why)
 		t.seen[i] = last
 		if err == nil && !wait {
 			t.settled[p.name] = append([]pool.Node{}, wanted[i]...)
@@ -126,21 +123,21 @@ func (p backendPool) members(all []registry.Node, warningPercent int) []pool.Nod
 // what HAProxy then says, is the proof that the changes have arrived. It returns
 // the slots as they are then, and true when something is left for later.
 func (t *target) align(
-	ctx context.Context, p backendPool, nodes []pool.Node, servers []runtime.Server, why cause,
+	ctx context.Context, p backendPool, nodes []pool.Node, b view, why cause,
 ) (last []runtime.Server, later bool, err error) {
 	for round := range rounds {
 		if round > 0 {
-			if servers, err = t.reread(ctx, p); err != nil {
+			if b, err = t.reread(ctx, p); err != nil {
 				return nil, false, err
 			}
 		}
-		b, plan, wait, err := t.plan(ctx, p, nodes, servers)
+		plan, wait, err := t.plan(ctx, p, nodes, &b)
 		if err != nil {
 			return nil, false, fmt.Errorf("backend %s: %w", p.Backend, err)
 		}
 		if plan.Empty() {
-			t.report(p, nodes, b, plan)
-			return servers, wait || len(plan.Draining) > 0, nil
+			t.report(p, nodes, b.Backend, plan)
+			return b.servers, wait || len(plan.Draining) > 0, nil
 		}
 		if round == 0 && why == resync {
 			t.drift(p, plan)
@@ -153,24 +150,46 @@ func (t *target) align(
 }
 
 // plan makes one plan. Before a slot drains it must be known how busy it is.
-func (t *target) plan(ctx context.Context, p backendPool, nodes []pool.Node, servers []runtime.Server) (pool.Backend, pool.Plan, bool, error) {
-	b, fresh, err := t.backend(ctx, p, servers, false)
-	if err != nil {
-		return b, pool.Plan{}, false, err
-	}
-	nodes, wait := t.steady.hold(p.name, nodes, b, t.cfg.ReturnDelay)
-	plan := pool.Make(nodes, b)
-	if len(plan.Leave) > 0 && !fresh {
-		if b, _, err = t.backend(ctx, p, servers, true); err != nil {
-			return b, plan, false, err
+func (t *target) plan(ctx context.Context, p backendPool, nodes []pool.Node, b *view) (pool.Plan, bool, error) {
+	nodes, wait := t.steady.hold(p.name, nodes, b.Backend, t.cfg.ReturnDelay)
+	plan := pool.Make(nodes, b.Backend)
+	if len(plan.Leave) > 0 && !b.fresh {
+		var err error
+		if *b, err = t.backend(ctx, p, b.servers, true); err != nil {
+			return plan, false, err
 		}
-		plan = pool.Make(nodes, b)
+		plan = pool.Make(nodes, b.Backend)
 	}
 	t.drains.update(p.Backend, plan.Draining)
-	return b, plan, wait, nil
+	return plan, wait, nil
 }
 
-func (t *target) reread(ctx context.Context, p backendPool) ([]runtime.Server, error) {
+// backends are those of all pools.
+func (t *target) backends(ctx context.Context) ([]view, error) {
+	servers, err := t.slots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]view, 0, len(t.pools))
+	for i, p := range t.pools {
+		b, err := t.backend(ctx, p, servers[i], false)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+func (t *target) reread(ctx context.Context, p backendPool) (view, error) {
+	servers, err := t.servers(ctx, p)
+	if err != nil {
+		return view{}, err
+	}
+	return t.backend(ctx, p, servers, false)
+}
+
+func (t *target) servers(ctx context.Context, p backendPool) ([]runtime.Server, error) {
 	_, servers, err := t.conn.Look(ctx, p.Backend)
 	if err != nil {
 		return nil, fmt.Errorf("read the slots of backend %s: %w", p.Backend, err)
@@ -230,7 +249,7 @@ func (t *target) verified(ctx context.Context, p backendPool, plan pool.Plan) ([
 		return plan.In, nil
 	}
 	for deadline := time.Now().Add(settle); ; {
-		servers, err := t.reread(ctx, p)
+		servers, err := t.servers(ctx, p)
 		if err != nil {
 			return nil, err
 		}

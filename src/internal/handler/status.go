@@ -109,11 +109,11 @@ func (t *target) status(ctx context.Context, ans answer, known bool) ([]PoolStat
 	}
 	var pools []PoolStatus
 	for i, p := range t.pools {
-		b, _, err := t.backend(ctx, p, servers[i], true)
+		b, err := t.backend(ctx, p, servers[i], true)
 		if err != nil {
 			return pools, err
 		}
-		st := PoolStatus{Name: p.name, Backend: p.Backend, Slots: len(b.Slots), Nodes: nodeStatus(p, ans.nodes, b, known)}
+		st := PoolStatus{Name: p.name, Backend: p.Backend, Slots: len(b.Slots), Nodes: nodeStatus(p, ans.nodes, b.Backend, known)}
 		for _, s := range b.Slots {
 			if s.State == runtime.Maint && s.Addr == pool.Placeholder {
 				st.Free++
@@ -248,17 +248,14 @@ func (h *Handler) Plan(ctx context.Context, w io.Writer) (bool, error) {
 }
 
 func (t *target) preview(ctx context.Context, w io.Writer) (bool, error) {
-	servers, err := t.observe(ctx)
+	backends, err := t.backends(ctx)
 	if err != nil {
 		return false, err
 	}
-	wanted, _, err := t.decide(ctx, servers)
-	if err != nil {
-		return false, err
-	}
+	wanted, _ := t.decide(ctx, backends)
 	changes := false
 	for i, p := range t.pools {
-		_, plan, _, err := t.plan(ctx, p, wanted[i], servers[i])
+		plan, _, err := t.plan(ctx, p, wanted[i], &backends[i])
 		if err != nil {
 			return changes, err
 		}

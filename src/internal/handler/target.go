@@ -229,10 +229,21 @@ func (t *target) observe(ctx context.Context) ([][]runtime.Server, error) {
 	return nil, errors.New("this HAProxy worker is stopping; waiting for the new one")
 }
 
+// view is a backend as a plan needs it.
+type view struct {
+	pool.Backend
+	// fresh: how busy the slots are was read with it.
+	fresh   bool
+	servers []runtime.Server
+}
+
 // backend makes of the servers of a pool what a plan needs. The expensive part is
 // read when it is not known, when something drains, and when fresh is asked for.
-func (t *target) backend(ctx context.Context, p backendPool, servers []runtime.Server, fresh bool) (pool.Backend, bool, error) {
-	b := pool.Backend{Name: p.Backend, MayGrow: t.cfg.HAProxy.SlotOverflow, CAFile: p.caFile, SNIMap: p.sniMap}
+func (t *target) backend(ctx context.Context, p backendPool, servers []runtime.Server, fresh bool) (view, error) {
+	b := pool.Backend{
+		Name: p.Backend, MayGrow: t.cfg.HAProxy.SlotOverflow, CAFile: p.caFile, SNIMap: p.sniMap,
+		Slots: make([]pool.Slot, 0, len(servers)),
+	}
 	known, ok := t.known[p.Backend]
 	fresh = fresh || !ok
 	for _, s := range servers {
@@ -247,13 +258,13 @@ func (t *target) backend(ctx context.Context, p backendPool, servers []runtime.S
 		b.Slots = append(b.Slots, slot)
 	}
 	if len(b.Slots) == 0 {
-		return b, fresh, fmt.Errorf("backend %s has no slots: its server-templates must be called http, https or https-noverify", p.Backend)
+		return view{}, fmt.Errorf("backend %s has no slots: its server-templates must be called http, https or https-noverify", p.Backend)
 	}
 	var loads runtime.Loads
 	if fresh {
 		var err error
 		if known, loads, err = t.read(ctx, p); err != nil {
-			return b, fresh, err
+			return view{}, err
 		}
 		t.known[p.Backend] = known
 	}
@@ -262,12 +273,12 @@ func (t *target) backend(ctx context.Context, p backendPool, servers []runtime.S
 		s := &b.Slots[i]
 		if s.MaxConn, ok = known.maxConn[s.ID]; !ok {
 			delete(t.known, p.Backend)
-			return b, fresh, fmt.Errorf("show stat %s has no line for %s: half an answer", p.Backend, s.ID)
+			return view{}, fmt.Errorf("show stat %s has no line for %s: half an answer", p.Backend, s.ID)
 		}
 		load := loads.Servers[s.ID]
 		s.Busy, s.Queued, s.SNI = load.Busy, load.Queued, known.sni[s.ID.Name()]
 	}
-	return b, fresh, nil
+	return view{b, fresh, servers}, nil
 }
 
 // read asks HAProxy for what is expensive.

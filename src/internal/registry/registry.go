@@ -7,6 +7,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -75,6 +77,8 @@ type Registry struct {
 	token   string
 	http    *http.Client
 	memory  memory
+	// size is how long the last answer was, in bytes.
+	size atomic.Int64
 	// acl asks what a token may do.
 	acl *api.ACL
 }
@@ -162,7 +166,11 @@ func (r *Registry) ask(ctx context.Context, query url.Values) (Snapshot, error) 
 		return Snapshot{}, fmt.Errorf("ask Consul for service %q: %w", r.service, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	var buf bytes.Buffer
+	buf.Grow(int(r.size.Load()) + bytes.MinRead) // about as long as the last one
+	_, err = buf.ReadFrom(io.LimitReader(resp.Body, maxAnswer+1))
+	body := buf.Bytes()
+	r.size.Store(int64(len(body)))
 	switch {
 	case err != nil:
 		return Snapshot{}, fmt.Errorf("read Consul's answer for service %q: %w", r.service, err)

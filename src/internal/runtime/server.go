@@ -3,10 +3,8 @@ package runtime
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -232,35 +230,42 @@ type Loads struct {
 
 // ParseStat reads an answer of "show stat".
 func ParseStat(text string) (Loads, error) {
-	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "# ")))
-	r.FieldsPerRecord = -1
-	r.LazyQuotes = true
-	r.ReuseRecord = true
-	header, err := r.Read()
-	if err != nil {
-		return Loads{}, fmt.Errorf("no line that names the columns: %w", err)
-	}
-	col, err := columns(header, "pxname", "svname", "slim", "scur", "qcur")
+	header, rest, _ := strings.Cut(strings.TrimPrefix(text, "# "), "\n")
+	col, err := columns(strings.Split(header, ","), "pxname", "svname", "slim", "scur", "qcur")
 	if err != nil {
 		return Loads{}, err
 	}
-	last := slices.Max(col)
-	loads := Loads{Servers: map[SlotID]Load{}}
-	for {
-		rec, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return loads, nil
+	loads := Loads{Servers: make(map[SlotID]Load, strings.Count(rest, "\n"))}
+	var rec []string
+	for line := range strings.Lines(rest) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
 		}
-		if err != nil {
+		if rec, err = statRecord(rec[:0], line, slices.Max(col)+1); err != nil {
 			return Loads{}, err
-		}
-		if len(rec) <= last {
-			return Loads{}, fmt.Errorf("a line of %d columns where %d are needed: half an answer", len(rec), last+1)
 		}
 		if err := loads.add(rec[col[0]], rec[col[1]], rec[col[2]], rec[col[3]], rec[col[4]]); err != nil {
 			return Loads{}, err
 		}
 	}
+	return loads, nil
+}
+
+// statRecord appends the first columns of a line, as many as are needed: they
+// are a tenth of them, and the only ones that are never quoted.
+func statRecord(rec []string, line string, need int) ([]string, error) {
+	for len(rec) < need {
+		field, rest, more := strings.Cut(line, ",")
+		rec = append(rec, field)
+		if !more {
+			break
+		}
+		line = rest
+	}
+	if len(rec) < need {
+		return rec, fmt.Errorf("a line of %d columns where %d are needed: half an answer", len(rec), need)
+	}
+	return rec, nil
 }
 
 // add reads one line: slim is empty where there is no limit.
