@@ -59,6 +59,10 @@ test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 
 chaos: setup ## Break everything under traffic and write what was lost into docs/reliability.md
 	@tools/go.sh test -race -count=1 -tags 'integration chaos' -run '^TestChaos$$' -timeout 60m -v $(GO_TEST_FLAGS) ./test/integration/...
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target, FUZZ_EXECS times each (2000000)
+	@tools/fuzz.sh
+
 .PHONY: test-molecule
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
 	@tools/molecule.sh test --all

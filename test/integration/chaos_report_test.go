@@ -42,9 +42,13 @@ func table(results []result) string {
 		commit(), image("HAPROXY_IMAGE", "haproxy:3.0"), image("CONSUL_IMAGE", "hashicorp/consul:1.22.0"))
 	b.WriteString("| fault | mode | requests | lost | all nodes back | a change arrives afterwards |\n|---|---|---:|---:|---:|---:|\n")
 	for _, r := range results {
+		if !r.done {
+			fmt.Fprintf(&b, "| %s | %s | FAILED before its end | | | |\n", r.name, r.mode)
+			continue
+		}
 		back := "-"
 		if r.away {
-			back = fmt.Sprint(r.back.Round(time.Millisecond))
+			back = fmt.Sprintf("%s (%d lost until then)", r.back.Round(time.Millisecond), r.empty)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %d | %d | %s | %s |\n", r.name, r.mode, r.sent, r.lost, back, r.change.Round(time.Millisecond))
 	}

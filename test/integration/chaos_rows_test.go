@@ -9,11 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	dc "github.com/ory/dockertest/v3/docker"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -50,10 +53,7 @@ var rows = []row{
 		b.during(t, long, lowerIndex(b.consul.address))
 	}},
 	{name: "a half-open connection to Consul", mode: "daemon", do: answers(func(_ http.ResponseWriter, r *http.Request) bool {
-		select {
-		case <-r.Context().Done():
-		case <-time.After(long):
-		}
+		<-r.Context().Done() // the handler's own deadline, a minute and a bit
 		panic(http.ErrAbortHandler)
 	})},
 	{name: "Consul killed, started again", mode: "daemon", do: restartConsul("")},
@@ -68,6 +68,10 @@ var rows = []row{
 
 	{name: "HAProxy reloaded five times (`iri-lb-handler reload`)", mode: "daemon", do: reloads},
 	{name: "HAProxy reloaded five times (`iri-lb-handler reload`)", mode: "watch", do: reloads},
+	{name: "HAProxy reloaded by hand (SIGUSR2), which nobody should do", mode: "daemon", careless: true, do: func(t *testing.T, b *chaosBed) {
+		require.NoError(t, docker.Client.KillContainer(dc.KillContainerOptions{ID: b.haproxy.container.Container.ID, Signal: dc.SIGUSR2}))
+		time.Sleep(2 * time.Second)
+	}},
 	{name: "HAProxy's container killed, started again", mode: "daemon", away: true, do: func(t *testing.T, b *chaosBed) {
 		b.restartHAProxy(t, func(id string) { kill(t, id) })
 	}},
@@ -237,16 +241,18 @@ func fullDisk(t *testing.T, b *chaosBed) {
 
 func killedHandlers(t *testing.T, b *chaosBed) {
 	b.daemon.stop(syscall.SIGKILL)
-	stop := make(chan struct{})
-	done := make(chan struct{})
+	stop, done := make(chan struct{}), make(chan error)
 	go func() {
-		defer close(done)
 		for {
 			select {
 			case <-stop:
+				done <- nil
 				return
 			default:
-				b.churn(t, 200*time.Millisecond)
+				if err := b.disturb(200 * time.Millisecond); err != nil {
+					done <- err
+					return
+				}
 			}
 		}
 	}()
@@ -256,11 +262,12 @@ func killedHandlers(t *testing.T, b *chaosBed) {
 		p.stop(syscall.SIGKILL)
 	}
 	close(stop)
-	<-done
+	require.NoError(t, <-done)
 	b.run(t)
 }
 
-// manyChanges lets 20 nodes beside the six fail and return, 200 times a second.
+// manyChanges lets 20 nodes beside the six fail and return, 200 times a second if
+// Consul takes that many.
 func manyChanges(t *testing.T, b *chaosBed) {
 	var crowd []string
 	for i := range 20 {
@@ -271,16 +278,26 @@ func manyChanges(t *testing.T, b *chaosBed) {
 	for _, n := range crowd {
 		startNode(t, n)
 	}
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	changes := 0
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); changes++ {
-		<-ticker.C
-		status := api.HealthCritical
-		if changes/len(crowd)%2 == 1 {
-			status = api.HealthPassing
-		}
-		b.set(t, crowd[changes%len(crowd)], status)
+	var group sync.WaitGroup
+	var changes atomic.Int64
+	const workers = 4
+	for w := range workers {
+		group.Go(func() {
+			ticker := time.NewTicker(workers * 5 * time.Millisecond)
+			defer ticker.Stop()
+			for end, i := time.Now().Add(time.Minute), 0; time.Now().Before(end); i++ {
+				<-ticker.C
+				status := api.HealthCritical
+				if i/5%2 == 1 {
+					status = api.HealthPassing
+				}
+				if err := b.Agent().UpdateTTL("service:"+crowd[w*5+i%5], "set by the test", status); err == nil {
+					changes.Add(1)
+				}
+			}
+		})
 	}
-	t.Logf("%d changes in a minute", changes)
+	group.Wait()
+	t.Logf("%d changes in a minute", changes.Load())
+	require.Greater(t, changes.Load(), int64(100*60), "not even half of the changes were made")
 }

@@ -29,7 +29,7 @@ import (
 const (
 	// maxWait is how long Consul may hold a blocking query. It adds up to a
 	// sixteenth of it (Consul's documentation, "Blocking Queries").
-	maxWait = 5 * time.Minute
+	maxWait = time.Minute
 	// grace is added to the longest answer time before the connection counts as
 	// dead: without a deadline a half-open connection would hang for 15 minutes.
 	grace = 10 * time.Second
@@ -124,7 +124,7 @@ func readToken(path string) (string, error) {
 }
 
 // Fetch returns the nodes. With an index it waits until Consul has something
-// newer, for five minutes at most. Every error means that nothing is known: the
+// newer, for a minute at most. Every error means that nothing is known: the
 // caller keeps what it has.
 func (r *Registry) Fetch(ctx context.Context, index uint64) (Snapshot, error) {
 	timeout := grace

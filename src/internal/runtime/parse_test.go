@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,4 +109,40 @@ func FuzzParseServersState(f *testing.F) {
 func FuzzParseStat(f *testing.F) {
 	f.Add("# pxname,svname,qcur,qmax,scur,smax,slim,stot\niri_back,http1,2,0,3,9,50,1\n")
 	f.Fuzz(func(_ *testing.T, text string) { _, _ = ParseStat(text) })
+}
+
+func FuzzParseInfo(f *testing.F) {
+	f.Add("Name: HAProxy\nVersion: 3.0.11\nPid: 8\nStart_time_sec: 1700000000\nStopping: 1\n\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if info, err := ParseInfo(text); err == nil && info.Worker.Pid == "" {
+			t.Fatal("a worker without a process id")
+		}
+	})
+}
+
+// FuzzNamesInCommands: whatever passes as a name is one word of harmless
+// characters.
+func FuzzNamesInCommands(f *testing.F) {
+	f.Add("iri_back", "http1", "node.example.org", "/var/lib/haproxy/iri_back.sni")
+	f.Add("b;quit", "a b", "x.example)", "/x\ny")
+	f.Fuzz(func(t *testing.T, backend, server, host, path string) {
+		id, err := NewSlotID(backend, server)
+		if err != nil {
+			return
+		}
+		h, _ := NewHostname(host)
+		m, _ := NewMapFile(path)
+		cmds := []Command{
+			SetState(id, Ready), SetDown(id), DelServer(id),
+			AddServer(NewServer{ID: id, Addr: netip.MustParseAddrPort("10.0.0.1:1"), TLS: true, CAFile: m, SNI: h}),
+		}
+		if h != (Hostname{}) && m != (MapFile{}) {
+			cmds = append(cmds, SetSNI(m, id, host, h), SetSNI(m, id, "", h))
+		}
+		for _, cmd := range cmds {
+			if strings.ContainsAny(cmd.String(), ";\n\r\\\"'<%") || len(strings.Fields(cmd.String())) > 15 {
+				t.Fatalf("%q", cmd)
+			}
+		}
+	})
 }
