@@ -273,10 +273,10 @@ func manyChanges(t *testing.T, b *chaosBed) {
 	for i := range 20 {
 		n := many(i)
 		crowd = append(crowd, n)
-		b.register(t, n, n, nodePort)
+		startNode(t, n)
 	}
 	for _, n := range crowd {
-		startNode(t, n)
+		b.register(t, n, n, nodePort)
 	}
 	var group sync.WaitGroup
 	var changes atomic.Int64
