@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ const (
 	// idleTimeout is shorter than the 500 s for which IRI says that it keeps a
 	// connection, and longer than the usual check interval of 30 s.
 	idleTimeout = 90 * time.Second
+	bufferSize  = 1 << 10
 )
 
 // Options change how a Client connects.
@@ -29,6 +31,64 @@ type Options struct {
 	// SkipVerify accepts any TLS certificate. The connection is encrypted then,
 	// but the node may be someone else.
 	SkipVerify bool
+	// Roots are trusted instead of the system's when it is not nil.
+	Roots *x509.CertPool
+	// Certificate is shown to nodes that ask for one, if not nil.
+	Certificate *tls.Certificate
+	// ServerName is asked for (SNI) and wanted in the node's certificate, instead
+	// of the address's host, when it is not "".
+	ServerName string
+	// User and Password are sent as basic auth, unless the address has some.
+	User, Password string
+}
+
+// Transport makes connections and keeps one to each node. Clients can share it.
+type Transport struct {
+	http           *http.Client
+	user, password string
+}
+
+// NewTransport returns a transport without connections.
+func NewTransport(opts Options) *Transport {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: opts.SkipVerify, RootCAs: opts.Roots, ServerName: opts.ServerName,
+	}
+	if opts.Certificate != nil {
+		config.Certificates = []tls.Certificate{*opts.Certificate}
+	}
+	return &Transport{user: opts.User, password: opts.Password, http: &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig:        config,
+			MaxResponseHeaderBytes: maxHeader,
+			MaxIdleConnsPerHost:    1,
+			IdleConnTimeout:        idleTimeout,
+			DisableCompression:     true,
+			// A request is 30 bytes and an answer 800. Thousands of connections
+			// are kept, each with both buffers.
+			ReadBufferSize:  bufferSize,
+			WriteBufferSize: bufferSize,
+		},
+		// A node does not redirect. Following would send the check, and its
+		// password, to an address that nobody registered.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Close gives up the kept connections that are not in use.
+func (t *Transport) Close() { t.http.CloseIdleConnections() }
+
+// Client is a client of the node at address, as [New] makes it, that shares the
+// connections of t.
+func (t *Transport) Client(address string) (*Client, error) {
+	u, err := parseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	shown := withoutUser(u)
+	if u.User == nil && t.user != "" {
+		u.User = url.UserPassword(t.user, t.password)
+	}
+	return &Client{endpoint: u.String(), address: shown, http: t.http}, nil
 }
 
 // Client sends commands to one node. It keeps its connection between commands
@@ -38,40 +98,30 @@ type Client struct {
 	endpoint string // with credentials: never to be printed
 	address  string // without
 	http     *http.Client
+	own      *Transport // nil when it is shared
 }
 
 // New returns a client of the node at address, a URL such as
 // http://10.10.0.110:14265. A user and a password in it are sent as basic auth.
 // The error says what is wrong with the address, and nothing of the password.
 func New(address string, opts Options) (*Client, error) {
-	u, err := parseAddress(address)
-	if err != nil {
-		return nil, err
+	t := NewTransport(opts)
+	c, err := t.Client(address)
+	if err == nil {
+		c.own = t
 	}
-	transport := &http.Transport{
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: opts.SkipVerify},
-		MaxResponseHeaderBytes: maxHeader,
-		MaxIdleConnsPerHost:    1,
-		IdleConnTimeout:        idleTimeout,
-		DisableCompression:     true,
-	}
-	return &Client{
-		endpoint: u.String(),
-		address:  withoutUser(u),
-		http: &http.Client{
-			Transport: transport,
-			// A node does not redirect. Following would send the check, and its
-			// password, to an address that nobody registered.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	return c, err
 }
 
 // Address is the node's address as it may be shown: without credentials.
 func (c *Client) Address() string { return c.address }
 
-// Close gives up the kept connection.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close gives up the kept connection, unless it is that of a shared Transport.
+func (c *Client) Close() {
+	if c.own != nil {
+		c.own.Close()
+	}
+}
 
 // NodeInfo asks for getNodeInfo. The error is an *Error.
 func (c *Client) NodeInfo(ctx context.Context) (NodeInfo, error) {
@@ -80,8 +130,8 @@ func (c *Client) NodeInfo(ctx context.Context) (NodeInfo, error) {
 }
 
 // Do sends a command with its parameters (nil for none) and decodes the answer
-// into out (nil to throw it away). The time is bounded by ctx. The error is an
-// *Error.
+// into out (nil to throw it away). The time is bounded by ctx. It is sent again
+// when a kept connection turns out to be closed. The error is an *Error.
 func (c *Client) Do(ctx context.Context, command string, params map[string]any, out any) error {
 	err := c.do(ctx, command, params, out)
 	var e *Error
@@ -131,6 +181,9 @@ func (c *Client) request(ctx context.Context, command string, params map[string]
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("X-IOTA-API-Version", "1")
+	// Present and empty, it is not sent and tells net/http that the request may be
+	// repeated: a kept connection may be closed by the node just as it is used.
+	req.Header["Idempotency-Key"] = nil
 	return req, nil
 }
 
