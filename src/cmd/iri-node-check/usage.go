@@ -1,8 +1,8 @@
 package main
 
 const usage = `Usage: iri-node-check -a URL [flags]
-       iri-node-check serve [flags]     stay and answer Consul's HTTP checks; see
-                                        iri-node-check serve -h
+       iri-node-check serve [flags]     stay and answer Consul's HTTP checks;
+                                        see iri-node-check serve -h
 
 Asks an IRI or HORNET node how it is and says in one line, and by the exit code,
 whether it may get requests. Made to be run by Consul as a script check.
@@ -16,8 +16,9 @@ The node:
   -k, --skip-verify          trust any TLS certificate.
                              Example: -a https://10.10.0.110:14267 -k
       --ca-file FILE         trust the authorities in this file (PEM) instead of
-                             the system's. Example: --ca-file /etc/ssl/iri-ca.pem
-      --server-name NAME     the name in the node's certificate, and asked for by
+                             the system's.
+                             Example: --ca-file /etc/ssl/iri-ca.pem
+      --server-name NAME     the name in the node's certificate, asked for by
                              SNI, when it is not the address's host.
                              Example: --server-name node7.example.org
       --cert-file FILE       show this certificate (PEM) to a node that asks for
@@ -52,19 +53,21 @@ A warning, when it is not so (the node then gets a smaller share of requests):
       --warn-answer SECONDS  answered within this time.
                              Example: --warn-answer 0.3
       --at-snapshot VERDICT  what a node that has only just started is, which
-                             looks synchronised at its snapshot: passing, warning
-                             or critical (default warning).
+                             looks synchronised at its snapshot: passing,
+                             warning or critical (default warning).
                              Example: --at-snapshot critical
 
 Output:
       --explain              show each rule, what was found, what was wanted and
-                             the verdict. Example: -a http://10.10.0.110:14265 --explain
-      --json                 the same as JSON, for programs. Example: --json | jq .verdict
+                             the verdict.
+                             Example: -a http://10.10.0.110:14265 --explain
+      --json                 the same as JSON, for programs.
+                             Example: --json | jq .verdict
       --version              print the version
   -h, --help                 this help
 
-The one line is the same as long as the verdict's reason is, because Consul wakes
-everyone who watches a check whose output changes.
+The one line is the same as long as the verdict's reason is, because Consul
+wakes everyone who watches a check whose output changes.
 
 Exit codes: 0 passing, 1 warning, 2 critical, 3 wrong usage.
 

@@ -88,17 +88,22 @@ func (t *Transport) Client(address string) (*Client, error) {
 	if u.User == nil && t.user != "" {
 		u.User = url.UserPassword(t.user, t.password)
 	}
-	return &Client{endpoint: u.String(), address: shown, http: t.http}, nil
+	c := &Client{endpoint: u.String(), address: shown, host: u.Hostname(), port: u.Port(), http: t.http}
+	if c.port == "" {
+		c.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return c, nil
 }
 
 // Client sends commands to one node. It keeps its connection between commands
 // and is safe for concurrent use. Proxy variables of the environment are not
 // used: a check has to see the node itself.
 type Client struct {
-	endpoint string // with credentials: never to be printed
-	address  string // without
-	http     *http.Client
-	own      *Transport // nil when it is shared
+	endpoint   string // with credentials: never to be printed
+	address    string // without
+	host, port string
+	http       *http.Client
+	own        *Transport // nil when it is shared
 }
 
 // New returns a client of the node at address, a URL such as
@@ -115,6 +120,9 @@ func New(address string, opts Options) (*Client, error) {
 
 // Address is the node's address as it may be shown: without credentials.
 func (c *Client) Address() string { return c.address }
+
+// Target is the host, as it was written, and the port that are connected to.
+func (c *Client) Target() (host, port string) { return c.host, c.port }
 
 // Close gives up the kept connection, unless it is that of a shared Transport.
 func (c *Client) Close() {
