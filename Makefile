@@ -59,6 +59,10 @@ test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
 	@tools/molecule.sh test --all
 
+.PHONY: bench-check
+bench-check: build ## Measure what the health checks cost, into docs/performance.md
+	@tools/go.sh run ./src/internal/benchcheck -bin build -write docs/performance.md
+
 .PHONY: lint
 lint: ## Check Go, Ansible, YAML and shell code
 	@tools/lint.sh

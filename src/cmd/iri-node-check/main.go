@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -21,17 +20,10 @@ func main() {
 	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if !serving(os.Args[1:]) {
-		frugal()
+	if serving(os.Args[1:]) {
+		// It waits far more than it works: a second thread would mostly be woken to
+		// find nothing to do. A single check has no time to win that back.
+		runtime.GOMAXPROCS(1)
 	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// frugal suits a process that lives for some milliseconds, 67 times a second at
-// 2000 nodes: most of what the garbage collector and a second thread do would be
-// their own start and end. The limit is for a node that answers 1 MiB each time.
-func frugal() {
-	runtime.GOMAXPROCS(1)
-	debug.SetMemoryLimit(64 << 20)
-	debug.SetGCPercent(-1)
 }

@@ -10,11 +10,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"runtime/debug"
 	"sync"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/hashicorp/go-hclog"
 
@@ -130,19 +128,10 @@ func parseServe(args []string) (serveOptions, error) {
 	return o, nil
 }
 
-// The memory of the resident program is mostly that of its kept connections, and
-// garbage is little: it is collected earlier than Go would by itself.
-const (
-	gcPercent   = 50
-	memoryLimit = 32 << 20
-)
-
 // headerTime bounds how long a client may take to send its request.
 const headerTime = 5 * time.Second
 
 func serve(ctx context.Context, opts serveOptions, connection iri.Options, log hclog.Logger) error {
-	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(memoryLimit)
 	reg, err := registry.New(opts.consul, opts.tokenFile, opts.service)
 	if err != nil {
 		return err
@@ -187,27 +176,6 @@ func stop(server *http.Server) error {
 		return server.Close()
 	}
 	return nil
-}
-
-// listen takes the socket that systemd hands over: it stays open over a restart
-// of this program, so that no check is lost.
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	inherited, err := activation.Listeners()
-	if err != nil {
-		return nil, fmt.Errorf("take over systemd's socket: %w", err)
-	}
-	if len(inherited) == 0 || inherited[0] == nil {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-		if err != nil {
-			return nil, fmt.Errorf("--listen: %w", err)
-		}
-		return listener, nil
-	}
-	addr, err := netip.ParseAddrPort(inherited[0].Addr().String())
-	if err != nil || !addr.Addr().IsLoopback() {
-		return nil, fmt.Errorf("systemd's socket listens on %s, which is not loopback", inherited[0].Addr())
-	}
-	return inherited[0], nil
 }
 
 // watchdog tells systemd that the program lives as long as it answers itself.

@@ -8,22 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
-)
-
-const (
-	// maxAnswer is how much of an answer is read. The largest answers that are
-	// asked for here are a few kB; a node must not be able to fill our memory.
-	maxAnswer = 1 << 20
-	// maxHeader is the same for the header of an answer.
-	maxHeader = 64 << 10
-	// idleTimeout is shorter than the 500 s for which IRI says that it keeps a
-	// connection, and longer than the usual check interval of 30 s.
-	idleTimeout = 90 * time.Second
-	bufferSize  = 1 << 10
 )
 
 // Options change how a Client connects.
@@ -44,7 +32,7 @@ type Options struct {
 
 // Transport makes connections and keeps one to each node. Clients can share it.
 type Transport struct {
-	http           *http.Client
+	connections    connections
 	user, password string
 }
 
@@ -56,26 +44,15 @@ func NewTransport(opts Options) *Transport {
 	if opts.Certificate != nil {
 		config.Certificates = []tls.Certificate{*opts.Certificate}
 	}
-	return &Transport{user: opts.User, password: opts.Password, http: &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig:        config,
-			MaxResponseHeaderBytes: maxHeader,
-			MaxIdleConnsPerHost:    1,
-			IdleConnTimeout:        idleTimeout,
-			DisableCompression:     true,
-			// A request is 30 bytes and an answer 800. Thousands of connections
-			// are kept, each with both buffers.
-			ReadBufferSize:  bufferSize,
-			WriteBufferSize: bufferSize,
-		},
-		// A node does not redirect. Following would send the check, and its
-		// password, to an address that nobody registered.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	return &Transport{user: opts.User, password: opts.Password, connections: connections{
+		tls: config, idle: map[node]*connection{}, swept: time.Now(),
+		// Probes of idle connections tell nothing that the next check does not.
+		dialer: net.Dialer{KeepAlive: -1},
 	}}
 }
 
 // Close gives up the kept connections that are not in use.
-func (t *Transport) Close() { t.http.CloseIdleConnections() }
+func (t *Transport) Close() { t.connections.close() }
 
 // Client is a client of the node at address, as [New] makes it, that shares the
 // connections of t.
@@ -88,9 +65,9 @@ func (t *Transport) Client(address string) (*Client, error) {
 	if u.User == nil && t.user != "" {
 		u.User = url.UserPassword(t.user, t.password)
 	}
-	c := &Client{endpoint: u.String(), address: shown, host: u.Hostname(), port: u.Port(), http: t.http}
-	if c.port == "" {
-		c.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	c := &Client{endpoint: u, address: shown, to: node{u.Scheme, u.Hostname(), u.Port()}, transport: t}
+	if c.to.port == "" {
+		c.to.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return c, nil
 }
@@ -99,21 +76,20 @@ func (t *Transport) Client(address string) (*Client, error) {
 // and is safe for concurrent use. Proxy variables of the environment are not
 // used: a check has to see the node itself.
 type Client struct {
-	endpoint   string // with credentials: never to be printed
-	address    string // without
-	host, port string
-	http       *http.Client
-	own        *Transport // nil when it is shared
+	endpoint  *url.URL // with credentials: never to be printed
+	address   string   // without
+	to        node
+	transport *Transport
+	own       bool // the transport is not shared
 }
 
 // New returns a client of the node at address, a URL such as
 // http://10.10.0.110:14265. A user and a password in it are sent as basic auth.
 // The error says what is wrong with the address, and nothing of the password.
 func New(address string, opts Options) (*Client, error) {
-	t := NewTransport(opts)
-	c, err := t.Client(address)
+	c, err := NewTransport(opts).Client(address)
 	if err == nil {
-		c.own = t
+		c.own = true
 	}
 	return c, err
 }
@@ -122,12 +98,12 @@ func New(address string, opts Options) (*Client, error) {
 func (c *Client) Address() string { return c.address }
 
 // Target is the host, as it was written, and the port that are connected to.
-func (c *Client) Target() (host, port string) { return c.host, c.port }
+func (c *Client) Target() (host, port string) { return c.to.host, c.to.port }
 
 // Close gives up the kept connection, unless it is that of a shared Transport.
 func (c *Client) Close() {
-	if c.own != nil {
-		c.own.Close()
+	if c.own {
+		c.transport.Close()
 	}
 }
 
@@ -154,22 +130,18 @@ func (c *Client) do(ctx context.Context, command string, params map[string]any, 
 	if err != nil {
 		return &Error{Kind: KindUnknown, Err: err}
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return transportError(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		return &Error{Kind: KindRedirect, Status: resp.StatusCode}
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	a, err := c.transport.connections.send(ctx, c.to, req)
 	switch {
+	case errors.Is(err, errTooLarge):
+		return &Error{Kind: KindTooLarge, Status: a.status}
 	case err != nil:
 		return transportError(err)
-	case len(body) > maxAnswer:
-		return &Error{Kind: KindTooLarge, Status: resp.StatusCode}
+	// A node does not redirect. Following would send the check, and its password,
+	// to an address that nobody registered.
+	case a.status >= 300 && a.status < 400:
+		return &Error{Kind: KindRedirect, Status: a.status}
 	}
-	return decode(resp.StatusCode, resp.Header.Get("WWW-Authenticate") != "", body, out)
+	return decode(a.status, a.header.Get("WWW-Authenticate") != "", a.body, out)
 }
 
 func (c *Client) request(ctx context.Context, command string, params map[string]any) (*http.Request, error) {
@@ -182,16 +154,17 @@ func (c *Client) request(ctx context.Context, command string, params map[string]
 	if err != nil {
 		return nil, fmt.Errorf("encode the parameters of %s: %w", command, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make the request for %s: %w", command, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("X-IOTA-API-Version", "1")
-	// Present and empty, it is not sent and tells net/http that the request may be
-	// repeated: a kept connection may be closed by the node just as it is used.
-	req.Header["Idempotency-Key"] = nil
+	if user := c.endpoint.User; user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
 	return req, nil
 }
 
