@@ -20,10 +20,9 @@ import (
 )
 
 type resident struct {
-	cores    float64 // CPU time by time
-	peak     int     // MiB, of the whole run
-	checks   int
-	failures int
+	cores  float64 // CPU time by time
+	peak   int     // MiB, of the whole run
+	checks int
 }
 
 // measureResident asks the resident program for each node once an interval, evenly

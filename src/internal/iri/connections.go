@@ -59,6 +59,8 @@ type connection struct {
 	left     int
 	exceeded error
 	answered bool
+	// ended: the other side has closed.
+	ended bool
 }
 
 // answer is a whole answer.
@@ -200,6 +202,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(len(p), c.left)])
 	c.left -= n
 	c.answered = c.answered || n > 0
+	c.ended = c.ended || errors.Is(err, io.EOF)
 	return n, err
 }
 
@@ -228,7 +231,10 @@ func (c *connection) talk(req *http.Request) (a answer, keep bool, err error) {
 	defer func() { r.Reset(nil); readers.Put(r) }()
 	c.left, c.exceeded = maxHeader, errHeader
 	resp, err := readResponse(r, req)
-	if err != nil {
+	switch {
+	case err != nil && c.ended: // half a line looks malformed
+		return a, false, io.ErrUnexpectedEOF
+	case err != nil:
 		return a, false, err
 	}
 	c.left, c.exceeded = maxWire, errTooLarge

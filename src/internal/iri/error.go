@@ -180,7 +180,8 @@ func kindByText(text string) Kind {
 	switch {
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		return KindNotTLS
-	case strings.Contains(text, "malformed"), strings.Contains(text, "response headers exceeded"):
+	case strings.Contains(text, "malformed"), strings.Contains(text, "bad Content-Length"), strings.Contains(text, "invalid Content-Length"),
+		strings.Contains(text, "unsupported transfer encoding"), strings.Contains(text, "response headers exceeded"):
 		return KindNotHTTP
 	case strings.Contains(text, "tls:"), strings.Contains(text, "remote error"):
 		return KindTLS
