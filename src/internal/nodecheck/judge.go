@@ -89,7 +89,7 @@ var hints = map[iri.Kind]string{
 
 func application(seen Observation, limits Limits) Finding {
 	name := iri.Clean(seen.Info.AppName)
-	f := Finding{Value: name, Threshold: strings.Join(limits.AppNames, " or ")}
+	f := Finding{Value: name, Threshold: iri.Clean(strings.Join(limits.AppNames, " or "))}
 	switch {
 	case name == "":
 		f.Verdict, f.Reason = Critical, "the answer has no appName"

@@ -60,6 +60,7 @@ func TestRules(t *testing.T) {
 		{"without the limited commands", func(_ *seen, l *limits) { l.Limited = false }, ok, "OK: IRI 1.8.6, synchronised, 2 neighbours or more"},
 
 		{"another application", func(s *seen, _ *limits) { s.Info.AppName = "HORNET" }, critical, `the application is "HORNET" and not IRI; use -r`},
+		{"names of several lines are asked for", func(s *seen, l *limits) { s.Info.AppName, l.AppNames = "HORNET", []string{"I\nR", "I"} }, critical, `"HORNET" and not I R or I;`},
 		{"an accepted application", func(s *seen, l *limits) { s.Info.AppName, l.AppNames = "HORNET", []string{"IRI", "HORNET"} }, ok, "OK: HORNET 1.8.6"},
 		{"a name of another case", func(s *seen, _ *limits) { s.Info.AppName = "iri" }, critical, `"iri"`},
 		{"no name", func(s *seen, _ *limits) { s.Info.AppName = "" }, critical, "no appName"},

@@ -18,8 +18,9 @@ const (
 	// startsPerSecond spreads what comes at once: 2000 checks over 4 s, where
 	// Consul waits 10 s for each.
 	startsPerSecond = 500
-	// queueTime bounds the wait for a turn.
-	queueTime = 20 * time.Second
+	// defaultQueueTime leaves a check its own time below the 30 s at which Consul
+	// would check again.
+	defaultQueueTime = 20 * time.Second
 	// maxTransports bounds the memory that made-up server names can take.
 	maxTransports = 64
 )
@@ -32,6 +33,8 @@ type checks struct {
 	turns   *semaphore.Weighted
 	starts  *rate.Limiter
 	options iri.Options // the same for all nodes
+	// queueTime bounds the wait for a turn.
+	queueTime time.Duration
 
 	mu         sync.Mutex
 	transports map[identity]*iri.Transport
@@ -46,7 +49,7 @@ type identity struct {
 func newChecks(options iri.Options, atOnce int) *checks {
 	return &checks{
 		turns: semaphore.NewWeighted(int64(atOnce)), starts: rate.NewLimiter(startsPerSecond, 1),
-		options: options, transports: map[identity]*iri.Transport{},
+		options: options, queueTime: defaultQueueTime, transports: map[identity]*iri.Transport{},
 	}
 }
 
@@ -91,7 +94,7 @@ func (c *checks) do(ctx context.Context, key string, client *iri.Client, limits 
 
 // turn waits until a node may be asked.
 func (c *checks) turn(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, queueTime)
+	ctx, cancel := context.WithTimeout(ctx, c.queueTime)
 	defer cancel()
 	if c.turns.Acquire(ctx, 1) != nil {
 		return errBusy

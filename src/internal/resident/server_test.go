@@ -342,6 +342,27 @@ func TestAtMostSoManyNodesAreAskedAtOnce(t *testing.T) {
 	assert.EqualValues(t, 3, most.Load())
 }
 
+func TestWhatComesAtOnceIsSpread(t *testing.T) {
+	const many = 25
+	c := newChecks(iri.Options{}, many)
+	start := time.Now()
+	var group sync.WaitGroup
+	for range many {
+		group.Go(func() { assert.NoError(t, c.turn(t.Context())) })
+	}
+	group.Wait()
+	assert.GreaterOrEqual(t, time.Since(start), (many-1)*time.Second/startsPerSecond)
+}
+
+func TestWhoGetsNoTurnIsToldWhy(t *testing.T) {
+	c := newChecks(iri.Options{}, 1)
+	c.queueTime = 10 * time.Millisecond
+	require.NoError(t, c.turn(t.Context()))
+	assert.ErrorIs(t, c.turn(t.Context()), errBusy)
+	c.turns.Release(1)
+	assert.NoError(t, c.turn(t.Context()), "the one that gave up holds nothing")
+}
+
 func TestConnectionsAreKept(t *testing.T) {
 	var connections atomic.Int32
 	node := httptest.NewUnstartedServer(iritest.New())
@@ -454,7 +475,7 @@ func TestARestartWithoutConsulKnowsWhatWasRegistered(t *testing.T) {
 func FuzzCheckQuery(f *testing.F) {
 	for _, seed := range []string{
 		"address=http://10.0.0.1:14265&pow=true", "address=http://u:p@[::1]:1&timeout=NaN", "address=http%3A%2F%2F10.0.0.1:14265%00",
-		"address=http://10.0.0.1:14265@10.0.0.2:1", "%zz", "address=https://10.0.0.1:14265/%2e%2e//x&server-name=%0d%0a", "",
+		"address=http://10.0.0.1:14265@10.0.0.2:1", "%zz", "address=https://10.0.0.1:14265/%2e%2e//x&server-name=%0d%0a", "", "address=0%0A",
 	} {
 		f.Add(seed)
 	}
