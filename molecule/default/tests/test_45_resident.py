@@ -35,6 +35,19 @@ def test_nodes_whose_checks_are_programs_are_not_left_without(play, lb):
     assert not lb.host.file("/etc/systemd/system/iri-node-check.service").exists
 
 
+def test_without_consul_it_is_not_known_whose_checks_are_programs(play, lb):
+    lb.sh("systemctl stop consul")
+    try:
+        run = play(*RESIDENT, check=False)
+    finally:
+        lb.sh("systemctl start consul")
+    assert run.returncode != 0
+    assert "does not say which checks its nodes have" in " ".join(run.stdout.split())
+    assert changed(run) == 0
+    for address in NODES:
+        lb.wait_up(address, seconds=40)
+
+
 def test_it_runs_beside_the_programs(play, lb):
     play(*BOTH)
     for unit in ("iri-node-check.service", "iri-node-check.socket"):
