@@ -71,6 +71,10 @@ test-molecule: setup ## Run the playbook on a systemd host: converge, idempotenc
 bench: setup ## Measure against other ways, and write docs/performance.md (half an hour; a quiet machine)
 	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestBench' -timeout 90m $(GO_TEST_FLAGS) ./test/integration/...
 
+.PHONY: bench-check
+bench-check: build ## Measure what the health checks cost, into docs/performance.md
+	@tools/go.sh run ./src/internal/benchcheck -bin build -write docs/performance.md
+
 .PHONY: lint
 lint: ## Check Go, Ansible, YAML and shell code
 	@tools/lint.sh

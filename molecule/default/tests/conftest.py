@@ -94,6 +94,17 @@ class LoadBalancer:
         self.operator('curl -sS --fail-with-body -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X PUT -d@service.json '
                       "http://localhost:8500/v1/agent/service/register")  # fmt: skip
 
+    def register_http(self, address, tags=(), query=""):
+        """Registers a node with a check that the resident program answers."""
+        service = {
+            "ID": f"{address}:14265", "Name": "iri", "Address": address, "Port": 14265, "Tags": list(tags),
+            "Check": {"HTTP": f"http://127.0.0.1:9295/check?address=http://{address}:14265&skip-limited=true{query}",
+                      "Interval": "1s", "Timeout": "10s"},
+        }  # fmt: skip
+        self.sh(f"cat > /root/service.json <<'EOF'\n{json.dumps(service)}\nEOF")
+        self.operator('curl -sS --fail-with-body -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X PUT -d@service.json '
+                      "http://localhost:8500/v1/agent/service/register?replace-existing-checks=true")  # fmt: skip
+
     def deregister(self, node):
         self.operator('curl -sS --fail-with-body -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X PUT '
                       f"http://localhost:8500/v1/agent/service/deregister/{node}")  # fmt: skip

@@ -23,6 +23,8 @@ MODES = {
     "/etc/iri-lb-handler/consul_token": ("root", "iri-lb-handler", 0o640),
     "/usr/local/bin/iri-lb-handler": ("root", "root", 0o755),
     "/usr/local/bin/iri-node-check": ("root", "root", 0o755),
+    "/usr/local/share/man/man1/iri-node-check.1": ("root", "root", 0o644),
+    "/usr/local/share/bash-completion/completions/iri-node-check": ("root", "root", 0o644),
 }
 
 

@@ -8,6 +8,8 @@ GONE = [
     "/etc/iri-lb-handler", "/etc/iri-lb-haproxy", "/etc/tmpfiles.d/iri-lb-haproxy.conf", "/usr/local/lib/iri-lb-haproxy",
     "/usr/local/bin/iri-lb-handler", "/usr/local/bin/iri-node-check", "/etc/systemd/system/consul.service",
     "/etc/systemd/system/haproxy.service", "/etc/systemd/system/iri-lb-handler.service",
+    "/etc/systemd/system/iri-node-check.service", "/etc/systemd/system/iri-node-check.socket", "/etc/iri-node-check",
+    "/var/lib/iri-node-check", "/usr/local/share/man/man1", "/usr/local/share/bash-completion",
 ]  # fmt: skip
 
 
@@ -15,12 +17,12 @@ def test_uninstall_removes_what_the_install_made(play, lb):
     assert changed(play(*UNINSTALL)) > 0
     for path in GONE:
         assert not lb.host.file(path).exists, path
-    for name in ("consul", "iri-lb-handler"):
+    for name in ("consul", "iri-lb-handler", "iri-node-check"):
         assert not lb.host.user(name).exists, name
         assert not lb.host.group(name).exists, name
     assert lb.sh("docker images --format '{{.Repository}}:{{.Tag}}'") == "somebody/else:1"
-    assert lb.sh("systemctl list-units --all --plain --no-legend 'consul*' 'haproxy*' 'iri-lb*'") == ""
-    assert lb.sh("find /etc/systemd -name 'consul*' -o -name 'haproxy*' -o -name 'iri-lb*'") == ""
+    assert lb.sh("systemctl list-units --all --plain --no-legend 'consul*' 'haproxy*' 'iri-*'") == ""
+    assert lb.sh("find /etc/systemd -name 'consul*' -o -name 'haproxy*' -o -name 'iri-*'") == ""
 
 
 def test_what_was_there_before_is_untouched(lb):

@@ -21,12 +21,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
 )
 
 func TestUsage(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Zero(t, run(t.Context(), []string{"-h"}, &stdout, &stderr))
-	assert.Contains(t, stdout.String(), "1.4.1.7, 1.5.5, 1.5.6-RELEASE, 1.7.1-RELEASE, 1.8.6, hornet-0.5.0, hornet-0.5.10")
+	assert.Contains(t, stdout.String(), strings.Join(iritest.Versions(), ", "))
 	assert.Empty(t, stderr.String())
 }
 

@@ -5,55 +5,98 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
-	"time"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
 )
 
-// What -w and -t take: IRI tells milliseconds, and no time must overflow.
-const minSeconds, maxSeconds = 0.001, 1e6
-
 type options struct {
-	address    string
-	skipVerify bool
-	version    bool
-	limits     nodecheck.Limits
+	request       nodecheck.Request
+	files         files
+	json, explain bool
+	version       bool
 }
 
-// given is the flags as they were written.
-type given struct {
-	address, timeout, neighbours, minVersion, names, answerTime string
-	pow, skipVerify, open, version                              bool
+// files hold what must not stand on a command line, or is too long for it.
+type files struct{ ca, cert, key, user string }
+
+func (f *files) register(flags *flag.FlagSet) {
+	flags.StringVar(&f.ca, "ca-file", "", "")
+	flags.StringVar(&f.cert, "cert-file", "", "")
+	flags.StringVar(&f.key, "key-file", "", "")
+	flags.StringVar(&f.user, "user-file", "", "")
+}
+
+// connection reads the files. Errors name the flag.
+func (f files) connection() (iri.Options, error) {
+	var (
+		opts iri.Options
+		err  error
+	)
+	if (f.cert == "") != (f.key == "") {
+		return opts, errors.New("--cert-file and --key-file are only used together: a certificate is of no use without its key")
+	}
+	if f.ca != "" {
+		if opts.Roots, err = iri.ReadRoots(f.ca); err != nil {
+			return opts, fmt.Errorf("--ca-file: %w", err)
+		}
+	}
+	if f.cert != "" {
+		if opts.Certificate, err = iri.ReadCertificate(f.cert, f.key); err != nil {
+			return opts, fmt.Errorf("--cert-file: %w", err)
+		}
+	}
+	if f.user != "" {
+		if opts.User, opts.Password, err = iri.ReadUser(f.user); err != nil {
+			return opts, fmt.Errorf("--user-file: %w", err)
+		}
+	}
+	return opts, nil
 }
 
 // parse returns flag.ErrHelp for -h. Its other errors name the flag and say what
 // to write instead.
 func parse(args []string) (options, error) {
-	var g given
-	flags := flag.NewFlagSet("iri-node-check", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	flags.StringVar(&g.address, "a", "", "")
-	flags.StringVar(&g.timeout, "t", "3", "")
-	flags.StringVar(&g.neighbours, "n", "2", "")
-	flags.StringVar(&g.minVersion, "m", "1.4.2.1", "")
-	flags.StringVar(&g.names, "r", "IRI", "")
-	flags.StringVar(&g.answerTime, "w", "1", "")
-	flags.BoolVar(&g.pow, "p", false, "")
-	flags.BoolVar(&g.skipVerify, "k", false, "")
-	flags.BoolVar(&g.open, "i", false, "")
-	flags.BoolVar(&g.version, "version", false, "")
-	if err := flags.Parse(separate(args)); err != nil {
-		return options{}, flagError(err)
+	var opts options
+	settings := nodecheck.NewSettings()
+	flags := newFlags()
+	for _, s := range settings.All() {
+		for _, name := range []string{s.Name, s.Letter} {
+			switch {
+			case name == "":
+			case s.On != nil:
+				flags.BoolVar(s.On, name, false, "")
+			default:
+				flags.StringVar(s.Text, name, *s.Text, "")
+			}
+		}
 	}
-	if g.version {
-		return options{version: true}, nil
+	opts.files.register(flags)
+	flags.BoolVar(&opts.json, "json", false, "")
+	flags.BoolVar(&opts.explain, "explain", false, "")
+	flags.BoolVar(&opts.version, "version", false, "")
+	if err := flags.Parse(separate(args)); err != nil {
+		return opts, flagError(err)
+	}
+	if opts.version {
+		return opts, nil
 	}
 	if flags.NArg() > 0 {
-		return options{}, fmt.Errorf("unexpected argument %q: the node's address goes after -a", hideUser(flags.Arg(0)))
+		return opts, fmt.Errorf("unexpected argument %q: the node's address goes after -a", hideUser(flags.Arg(0)))
 	}
-	return g.options()
+	if opts.json && opts.explain {
+		return opts, errors.New("--json and --explain cannot be together: --json has all that --explain shows")
+	}
+	var err error
+	opts.request, err = settings.Request()
+	return opts, err
+}
+
+func newFlags() *flag.FlagSet {
+	flags := flag.NewFlagSet("iri-node-check", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	return flags
 }
 
 // separate splits what getopts, which the older check was written with, takes as
@@ -90,59 +133,20 @@ func separate(args []string) []string {
 func flagError(err error) error {
 	text := err.Error()
 	if name, found := strings.CutPrefix(text, "flag needs an argument: "); found {
-		return fmt.Errorf("%s: its value is missing", name)
+		return fmt.Errorf("%s: its value is missing", dashes(name))
 	}
 	if name, found := strings.CutPrefix(text, "flag provided but not defined: "); found {
-		return fmt.Errorf("%s: there is no such flag", name)
+		return fmt.Errorf("%s: there is no such flag", dashes(name))
 	}
 	return err
 }
 
-func (g given) options() (options, error) {
-	opts := options{address: g.address, skipVerify: g.skipVerify}
-	l := &opts.limits
-	l.PoW, l.Limited, l.MaxBehind = g.pow, !g.open, 1
-	if g.address == "" {
-		return opts, errors.New("-a: the node's address is missing; write for example -a http://10.10.0.110:14265")
+// dashes writes a flag as the help does: the flag package knows only one dash.
+func dashes(name string) string {
+	if len(name) > 2 && !strings.HasPrefix(name, "--") {
+		return "-" + name
 	}
-	var err error
-	if l.Timeout, err = seconds("-t", g.timeout, "3"); err != nil {
-		return opts, err
-	}
-	if l.Timeout > nodecheck.WholeTime {
-		return opts, fmt.Errorf("-t %s: write at most %.0f: Consul kills a check after 30 seconds", g.timeout, nodecheck.WholeTime.Seconds())
-	}
-	if l.MaxAnswerTime, err = seconds("-w", g.answerTime, "1"); err != nil {
-		return opts, err
-	}
-	if l.MinNeighbours, err = strconv.ParseInt(g.neighbours, 10, 32); err != nil || l.MinNeighbours < 0 {
-		return opts, fmt.Errorf("-n %q is not a number of neighbours; write for example -n 2", g.neighbours)
-	}
-	if l.MinVersion, err = nodecheck.ParseVersion(g.minVersion); err != nil {
-		return opts, fmt.Errorf("-m: %w", err)
-	}
-	l.AppNames, err = names(g.names)
-	return opts, err
-}
-
-func seconds(name, text, example string) (time.Duration, error) {
-	value, err := strconv.ParseFloat(text, 64)
-	// NaN is not equal to itself.
-	if err != nil || value != value || value < minSeconds || value > maxSeconds {
-		return 0, fmt.Errorf("%s %q is not a number of seconds from 0.001 on; write for example %s %s", name, text, name, example)
-	}
-	return time.Duration(value * float64(time.Second)), nil
-}
-
-func names(list string) ([]string, error) {
-	var all []string
-	for name := range strings.SplitSeq(list, ",") {
-		if name = strings.TrimSpace(name); name == "" {
-			return nil, fmt.Errorf("-r %q has an empty name; write for example -r IRI or -r IRI,HORNET", list)
-		}
-		all = append(all, name)
-	}
-	return all, nil
+	return name
 }
 
 // hideUser keeps a password that was written at the wrong place out of the logs.

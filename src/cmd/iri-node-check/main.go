@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 )
 
@@ -19,5 +20,10 @@ func main() {
 	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if serving(os.Args[1:]) {
+		// It waits far more than it works: a second thread would mostly be woken to
+		// find nothing to do. A single check has no time to win that back.
+		runtime.GOMAXPROCS(1)
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/assert"
@@ -22,7 +24,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"node": node, "sent": sent, "exit": exit},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"node": node, "tls-node": tlsNode, "sent": sent, "exit": exit},
 		Setup: func(env *testscript.Env) error {
 			env.Values[nodeKey{}] = &nodes{}
 			env.Defer(env.Values[nodeKey{}].(*nodes).close)
@@ -34,10 +36,10 @@ func TestScripts(t *testing.T) {
 type nodeKey struct{}
 
 // nodes are the fake nodes of one script.
-type nodes struct{ plain, tls *iritest.Server }
+type nodes struct{ plain, tls, other *iritest.Server }
 
 func (n *nodes) close() {
-	for _, s := range []*iritest.Server{n.plain, n.tls} {
+	for _, s := range []*iritest.Server{n.plain, n.tls, n.other} {
 		if s != nil {
 			s.Close()
 		}
@@ -64,6 +66,22 @@ func node(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// tls-node NAME starts a node at $TLS7 whose certificate is for this
+// name and that asks for one: ca.pem, lb.pem and lb.key are then in the folder.
+func tlsNode(ts *testscript.TestScript, _ bool, args []string) {
+	authority, end := iritest.NewAuthority(), time.Now().Add(time.Hour)
+	server, err := iritest.NewServerOn("127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{authority.Certificate(end, args[0])}, ClientCAs: authority.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
+	})
+	ts.Check(err)
+	ts.Value(nodeKey{}).(*nodes).other = server
+	ts.Setenv("TLS7", server.URL)
+	cert, key := iritest.PEM(authority.Certificate(end, "lb.example.org"))
+	for name, text := range map[string][]byte{"ca.pem": authority.PEM(), "lb.pem": cert, "lb.key": key} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), text, 0o600))
+	}
+}
+
 // sent COMMAND fails unless a node was sent this command; "! sent" is the contrary.
 func sent(ts *testscript.TestScript, neg bool, args []string) {
 	n := ts.Value(nodeKey{}).(*nodes)
@@ -75,10 +93,22 @@ func sent(ts *testscript.TestScript, neg bool, args []string) {
 // exit CODE ARGS… runs the check in this process, which is much faster than exec,
 // and wants this exit code; stdout and stderr are then to be looked at as usual.
 func exit(ts *testscript.TestScript, _ bool, args []string) {
+	for i, arg := range args {
+		if i > 0 && strings.HasSuffix(args[i-1], "-file") { // the script's folder is not this process's
+			if path := ts.MkAbs(arg); exists(path) {
+				args[i] = path
+			}
+		}
+	}
 	got := fmt.Sprint(run(context.Background(), args[1:], ts.Stdout(), ts.Stderr()))
 	if got != args[0] {
 		ts.Fatalf("exit code %s, wanted %s", got, args[0])
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func TestFlagsAreTakenAsGetoptsDid(t *testing.T) {
@@ -111,9 +141,9 @@ func FuzzFlags(f *testing.F) {
 		if err != nil || opts.version {
 			return
 		}
-		assert.NotEmpty(t, opts.address)
-		assert.Positive(t, opts.limits.Timeout)
-		assert.Positive(t, opts.limits.MaxAnswerTime)
-		assert.NotEmpty(t, opts.limits.AppNames)
+		assert.NotEmpty(t, opts.request.Address)
+		assert.Positive(t, opts.request.Limits.Timeout)
+		assert.Positive(t, opts.request.Limits.MaxAnswerTime)
+		assert.NotEmpty(t, opts.request.Limits.AppNames)
 	})
 }

@@ -43,7 +43,8 @@ func badAddress(address string, err error) error {
 	case address == "":
 		return errors.New("the address is empty; write for example http://10.10.0.110:14265")
 	case !found:
-		return fmt.Errorf("%q does not say http or https; write http://%s or https://%s", text, text, text)
+		plain := Clean(text)
+		return fmt.Errorf("%q does not say http or https; write http://%s or https://%s", text, plain, plain)
 	case scheme != "http" && scheme != "https":
 		return fmt.Errorf("%q starts with neither http:// nor https://", text)
 	case strings.Count(text, ":") > 2 && !strings.Contains(text, "["):

@@ -46,6 +46,7 @@ func TestAddressesThatAreRefusedSayWhatToWrite(t *testing.T) {
 		{"http://node:1?x=1", `no "?"`},
 		{"http://node:1/?", `no "?"`},
 		{"http://node:1#top", `no "#"`},
+		{"node\n", `"node\n" does not say http or https; write http://node or`},
 		{"http://no de:1", "invalid character"},
 		{"http://node\n:1", "control character"},
 	} {

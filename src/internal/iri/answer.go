@@ -24,6 +24,9 @@ type NodeInfo struct {
 	// configured ones.
 	Neighbours *int64   `json:"neighbors"`
 	Features   []string `json:"features"`
+	// Healthy is HORNET's own opinion: synchronised within 2 milestones, with a
+	// peer, and the latest milestone younger than 5 minutes. IRI has none.
+	Healthy *bool `json:"isHealthy"`
 	// Duration is how long the node worked on the answer, in milliseconds.
 	// HORNET 0.5.10 leaves it 0.
 	Duration int64 `json:"duration"`

@@ -180,15 +180,11 @@ func kindByText(text string) Kind {
 	switch {
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		return KindNotTLS
-	case strings.Contains(text, "malformed"), strings.Contains(text, "response headers exceeded"),
-		strings.Contains(text, "readLoopPeekFailLocked"): // it spoke before it was asked, as SSH does
+	case strings.Contains(text, "malformed"), strings.Contains(text, "bad Content-Length"), strings.Contains(text, "invalid Content-Length"),
+		strings.Contains(text, "unsupported transfer encoding"), strings.Contains(text, "response headers exceeded"):
 		return KindNotHTTP
-	case strings.Contains(text, "server closed idle connection"):
-		return KindClosed
 	case strings.Contains(text, "tls:"), strings.Contains(text, "remote error"):
 		return KindTLS
-	case strings.Contains(text, "Client.Timeout"):
-		return KindTimeout
 	}
 	return KindUnknown
 }

@@ -50,7 +50,7 @@ func (n *Node) getNodeInfo(req *request) answer {
 	}
 	if p.hornet {
 		info["isSynced"] = s.Behind == 0
-		info["isHealthy"] = s.Behind <= 2 && s.Neighbours >= 1
+		info["isHealthy"] = s.Behind <= 2 && s.Neighbours >= 1 && !s.Stale
 	} else {
 		addJava(info, time.Since(n.started))
 	}

@@ -20,6 +20,10 @@
 // nothing. A test runs on loopback and means a node elsewhere, so the fake trusts
 // nobody until [TrustLoopback].
 //
+// [Versions] are those at which the API changed; [Faults] are the ways to
+// misbehave. [NewServerOn] serves on any address, with https by a certificate of an
+// [Authority]. docs/iritest.md lists what each version and each fault is.
+//
 // Source of the facts: github.com/iotaledger/iri at 1.4.1.7 to 1.8.6 and
-// github.com/iotaledger/hornet at v0.5.0 and v0.5.10.
+// github.com/iotaledger/hornet at v0.4.2 to v0.5.10.
 package iritest

@@ -1,6 +1,7 @@
 package iritest
 
 import (
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,7 +11,31 @@ import (
 
 const page = "<html><body><h1>It is not the node that answers here</h1></body></html>"
 
+// answers are the faults that are a whole HTTP answer.
+var answers = map[Fault]struct {
+	status            int
+	contentType, body string
+}{
+	FaultNotJSON:  {http.StatusOK, "text/html", page},
+	FaultEmpty:    {http.StatusOK, "application/json", ""},
+	FaultNull:     {http.StatusOK, "application/json", "null"},
+	FaultArray:    {http.StatusOK, "application/json", `["IRI","1.8.6"]`},
+	FaultHalfJSON: {http.StatusOK, "application/json", `{"appName":"IRI","appVersion":"1.8.6","latestMile`},
+	FaultWrongTypes: {
+		http.StatusOK, "application/json",
+		`{"appName":"IRI","appVersion":"1.8.6","latestMilestoneIndex":"1000","latestSolidSubtangleMilestoneIndex":{},"neighbors":[]}`,
+	},
+	FaultErrorOK:   {http.StatusOK, "application/json", `{"error":"the database is closed","duration":0}`},
+	FaultForbidden: {http.StatusForbidden, "text/html", page},
+	FaultGateway:   {http.StatusBadGateway, "text/html", page},
+	FaultBare500:   {http.StatusInternalServerError, "application/json", `{"duration":0}`},
+}
+
 func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
+	if a, is := answers[req.state.Fault]; is {
+		respond(w, a.status, a.contentType, a.body)
+		return
+	}
 	switch req.state.Fault {
 	case FaultDrop:
 		panic(http.ErrAbortHandler) // net/http closes the connection and logs nothing
@@ -19,27 +44,40 @@ func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
 		_, _ = io.WriteString(w, `{"appName":"IRI","appVersion":`)
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
+	case FaultSlowHeader:
+		raw(w, func(conn io.Writer) {
+			drip(conn, func() error { return nil }, r, "HTTP/1.1 200 OK\r\nX-Note: "+strings.Repeat("z", 600))
+		})
 	case FaultSlowBody:
-		drip(w, r, `{"appName":"IRI","appVersion":"1.8.6","note":"`+strings.Repeat("z", 600)+`"}`)
-	case FaultNotJSON:
-		respond(w, http.StatusOK, "text/html", page)
-	case FaultEmpty:
-		respond(w, http.StatusOK, "application/json", "")
-	case FaultArray:
-		respond(w, http.StatusOK, "application/json", `["IRI","1.8.6"]`)
-	case FaultWrongTypes:
-		respond(w, http.StatusOK, "application/json",
-			`{"appName":"IRI","appVersion":"1.8.6","latestMilestoneIndex":"1000","latestSolidSubtangleMilestoneIndex":{},"neighbors":[]}`)
+		w.Header().Set("Content-Type", "application/json")
+		drip(w, http.NewResponseController(w).Flush, r, `{"appName":"IRI","appVersion":"1.8.6","note":"`+strings.Repeat("z", 600)+`"}`)
+	case FaultHugeHeader:
+		w.Header().Set("X-Note", strings.Repeat("z", 1<<20))
+	case FaultNotHTTP:
+		raw(w, func(conn io.Writer) { _, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n") })
+	case FaultGzip:
+		w.Header().Set("Content-Encoding", "gzip")
+		zip := gzip.NewWriter(w)
+		_, _ = io.WriteString(zip, `{"appName":"IRI","appVersion":"1.8.6"}`)
+		_ = zip.Close()
 	case FaultHuge:
 		huge(w)
 	case FaultRedirect:
 		http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
-	case FaultGateway:
-		respond(w, http.StatusBadGateway, "text/html", page)
 	case FaultException:
 		respond(w, http.StatusInternalServerError, "application/json",
 			fmt.Sprintf(`{"exception":"Index %d out of bounds","duration":0}`, time.Now().UnixNano()))
 	}
+}
+
+// raw writes past net/http, and closes the connection.
+func raw(w http.ResponseWriter, write func(io.Writer)) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil { // HTTP/2 cannot
+		panic(http.ErrAbortHandler)
+	}
+	defer func() { _ = conn.Close() }()
+	write(conn)
 }
 
 func respond(w http.ResponseWriter, status int, contentType, body string) {
@@ -48,13 +86,12 @@ func respond(w http.ResponseWriter, status int, contentType, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-func drip(w http.ResponseWriter, r *http.Request, body string) {
-	w.Header().Set("Content-Type", "application/json")
-	for i := range len(body) {
-		if _, err := io.WriteString(w, body[i:i+1]); err != nil {
+func drip(w io.Writer, flush func() error, r *http.Request, text string) {
+	for i := range len(text) {
+		if _, err := io.WriteString(w, text[i:i+1]); err != nil {
 			return
 		}
-		if http.NewResponseController(w).Flush() != nil || !wait(r, 100*time.Millisecond) {
+		if flush() != nil || !wait(r, 100*time.Millisecond) {
 			return
 		}
 	}

@@ -194,7 +194,7 @@ func (req *request) refused() answer {
 	case req.preset.objects:
 		return answer{403, map[string]any{"error": map[string]any{"code": "403", "message": "forbidden"}}}
 	case req.preset.hornet:
-		return failed(403, fmt.Sprintf("Command [%s] is protected", req.command))
+		return failed(403, fmt.Sprintf(req.preset.protected, req.command))
 	}
 	return failed(401, fmt.Sprintf("COMMAND %s is not available on this node", req.command))
 }

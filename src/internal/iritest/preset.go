@@ -26,6 +26,8 @@ type preset struct {
 	// strictSync: refuses tip selection as soon as it is more than one milestone
 	// behind (since 1.8.1).
 	strictSync bool
+	// protected is HORNET's text for a limited command.
+	protected string
 	// objects: HORNET 0.5.10 puts an object into "error" and tells no duration.
 	objects bool
 }
@@ -33,29 +35,44 @@ type preset struct {
 // neighbourCommands are the limited commands besides those of PoW.
 var neighbourCommands = []string{"addNeighbors", "getNeighbors", "removeNeighbors"}
 
+// presets has each version at which something changed, and the last one before.
 func presets() map[string]preset {
-	iri := func(version string) preset { return preset{appName: "IRI", appVersion: version} }
-	p1417 := iri("1.4.1.7")
-	p1417.pow, p1417.looseJSON = true, true
-	p155 := p1417
-	p155.appVersion, p155.start = "1.5.5", true
-	p156 := p155
-	p156.appVersion, p156.features, p156.pow, p156.limited = "1.5.6-RELEASE", true, false, neighbourCommands
-	p171 := p156
-	p171.appVersion, p171.looseJSON, p171.snapshot = "1.7.1-RELEASE", false, true
-	p171.exceptions, p171.configuration = true, true
-	p186 := p171
-	p186.appVersion, p186.strictSync, p186.size = "1.8.6", true, true
-	h050 := preset{
-		appName: "HORNET", appVersion: "0.5.0", hornet: true, limited: neighbourCommands,
-		start: true, features: true, snapshot: true, configuration: true, strictSync: true,
+	all := map[string]preset{}
+	p := preset{appName: "IRI", pow: true, looseJSON: true}
+	add := func(version string, change func(*preset)) {
+		change(&p)
+		p.appVersion = version
+		all[version] = p
 	}
-	h0510 := h050
-	h0510.appName, h0510.appVersion, h0510.objects = "HORNET-legacy", "0.5.10", true
-	return map[string]preset{
-		"1.4.1.7": p1417, "1.5.5": p155, "1.5.6-RELEASE": p156, "1.7.1-RELEASE": p171, "1.8.6": p186,
-		"hornet-0.5.0": h050, "hornet-0.5.10": h0510,
+	nothing := func(*preset) {}
+	add("1.4.1.7", nothing)
+	add("1.4.2.4", nothing)
+	add("1.5.5", func(p *preset) { p.start = true })
+	add("1.5.6-RELEASE", func(p *preset) { p.features, p.pow, p.limited = true, false, neighbourCommands })
+	add("1.6.0-RELEASE", func(p *preset) { p.snapshot = true })
+	add("1.6.1-RELEASE", func(p *preset) { p.looseJSON, p.configuration = false, true })
+	add("1.7.0-RELEASE", nothing)
+	add("1.7.1-RELEASE", func(p *preset) { p.exceptions = true })
+	add("1.8.1", func(p *preset) { p.strictSync = true })
+	add("1.8.6", func(p *preset) { p.size = true })
+	add("1.9.0-RC7", nothing)
+	addHORNET(all)
+	return all
+}
+
+func addHORNET(all map[string]preset) {
+	p := preset{
+		appName: "HORNET", hornet: true, limited: neighbourCommands,
+		start: true, features: true, snapshot: true, configuration: true, strictSync: true, protected: "Command [%s] is protected",
 	}
+	for _, version := range []string{"0.4.2", "0.5.0"} {
+		p.appVersion = version
+		all["hornet-"+version] = p
+	}
+	p.appVersion, p.protected = "0.5.5", "command [%s] is protected"
+	all["hornet-0.5.5"] = p
+	p.appName, p.appVersion, p.objects = "HORNET-legacy", "0.5.10", true
+	all["hornet-0.5.10"] = p
 }
 
 // Versions are the names that [Version] knows, sorted.

@@ -23,6 +23,9 @@ type State struct {
 	Milestone int64 `json:"milestone"`
 	Behind    int64 `json:"behind"`
 	Snapshot  int64 `json:"snapshot"`
+	// Stale: the latest milestone is older than 5 minutes. Only HORNET says so, by
+	// its isHealthy.
+	Stale bool `json:"stale"`
 	// Neighbours is how many there are.
 	Neighbours int `json:"neighbors"`
 	// PoW allows attachToTangle and interruptAttachingToTangle, Limited lists the
@@ -66,20 +69,30 @@ const (
 	FaultNone       Fault = ""
 	FaultDrop       Fault = "drop"        // closes the connection without an answer
 	FaultTruncate   Fault = "truncate"    // announces more than it sends
+	FaultSlowHeader Fault = "slow-header" // sends the header, a byte every 100 ms
 	FaultSlowBody   Fault = "slow-body"   // sends the header, then a byte every 100 ms
+	FaultHugeHeader Fault = "huge-header" // status 200 and 1 MiB of header
+	FaultNotHTTP    Fault = "not-http"    // answers as an SSH server does
 	FaultNotJSON    Fault = "not-json"    // status 200 and a page of HTML
 	FaultEmpty      Fault = "empty"       // status 200 and nothing
+	FaultNull       Fault = "null"        // status 200 and null
 	FaultArray      Fault = "array"       // status 200 and JSON that is no object
+	FaultHalfJSON   Fault = "half-json"   // status 200 and the first half of an object
 	FaultWrongTypes Fault = "wrong-types" // status 200 and texts where numbers belong
+	FaultGzip       Fault = "gzip"        // status 200 and compressed, without being asked
 	FaultHuge       Fault = "huge"        // status 200 and 8 MiB of JSON
+	FaultErrorOK    Fault = "error-ok"    // status 200 and an error
 	FaultRedirect   Fault = "redirect"    // status 302
+	FaultForbidden  Fault = "forbidden"   // status 403 and a page of HTML, as of a proxy
 	FaultGateway    Fault = "bad-gateway" // status 502 and a page of HTML, as of a proxy
 	FaultException  Fault = "exception"   // status 500 and an exception
+	FaultBare500    Fault = "bare-500"    // status 500 and no reason: a Java exception without a text
 )
 
 var faults = []Fault{
-	FaultNone, FaultDrop, FaultTruncate, FaultSlowBody, FaultNotJSON, FaultEmpty, FaultArray, FaultWrongTypes,
-	FaultHuge, FaultRedirect, FaultGateway, FaultException,
+	FaultNone, FaultDrop, FaultTruncate, FaultSlowHeader, FaultSlowBody, FaultHugeHeader, FaultNotHTTP, FaultNotJSON, FaultEmpty,
+	FaultNull, FaultArray, FaultHalfJSON, FaultWrongTypes, FaultGzip, FaultHuge, FaultErrorOK, FaultRedirect, FaultForbidden,
+	FaultGateway, FaultException, FaultBare500,
 }
 
 // Faults are the names of the faults.
@@ -113,6 +126,9 @@ func App(name, version string) Option {
 
 // Behind makes the node lack n milestones.
 func Behind(n int64) Option { return func(s *State) { s.Behind = n } }
+
+// JustStarted makes the node have nothing newer than its snapshot.
+func JustStarted() Option { return func(s *State) { s.Snapshot = s.Milestone } }
 
 // Neighbours sets how many there are.
 func Neighbours(n int) Option { return func(s *State) { s.Neighbours = n } }

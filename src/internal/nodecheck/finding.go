@@ -18,6 +18,9 @@ const (
 
 func (v Verdict) String() string { return [...]string{"OK", "WARNING", "CRITICAL"}[v] }
 
+// ConsulStatus is Consul's word for it.
+func (v Verdict) ConsulStatus() string { return [...]string{"passing", "warning", "critical"}[v] }
+
 // Finding is what one rule says of a node.
 type Finding struct {
 	// Rule is the rule's name, for example "synchronised".

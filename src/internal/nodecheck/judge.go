@@ -2,10 +2,12 @@ package nodecheck
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
 )
@@ -23,6 +25,7 @@ var rules = []rule{
 	{"version", version},
 	{"synchronised", synchronised},
 	{"progress", progress},
+	{"own-opinion", ownOpinion},
 	{"neighbours", neighbours},
 	{"answer-time", answerTime},
 	{"pow", pow},
@@ -56,9 +59,15 @@ func unanswered(err error) Finding {
 }
 
 func hint(err error) string {
-	var e *iri.Error
-	if errors.As(err, &e) && e.Kind == iri.KindFailed && !e.FromNode {
+	var (
+		e    *iri.Error
+		name x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &e) && !e.FromNode && (e.Kind == iri.KindFailed || e.Kind == iri.KindDenied):
 		return "the answer is not the node's own: see to the proxy before it, and to http or https in -a"
+	case errors.As(err, &name):
+		return "give the name that the certificate has by --server-name, or trust any by -k"
 	}
 	return hints[iri.KindOf(err)]
 }
@@ -68,17 +77,19 @@ var hints = map[iri.Kind]string{
 	iri.KindName:        "correct the address, or the name server",
 	iri.KindRefused:     "is the node running, and its API open for this host (IRI: REMOTE = true)?",
 	iri.KindUnreachable: "correct the address, or the route to it",
-	iri.KindCertificate: "correct the certificate, or use -k to trust any",
+	iri.KindCertificate: "correct the certificate, trust its authority by --ca-file, or any by -k",
+	iri.KindTLS:         "does the node ask for a certificate? give one by --cert-file and --key-file",
 	iri.KindNotTLS:      "write http:// instead of https:// in -a, if that is what the node speaks",
 	iri.KindNotHTTP:     "write https:// instead of http:// in -a, if that is what the node speaks",
 	iri.KindRedirect:    "give the address to which it leads in -a",
 	iri.KindNotIRI:      "is there an IRI node at this address?",
-	iri.KindPassword:    "give them in -a: https://USER:PASSWORD@HOST:PORT",
+	iri.KindDenied:      "is getNodeInfo in the node's REMOTE_LIMIT_API? a check needs it",
+	iri.KindPassword:    "give them by --user-file, or in -a: https://USER:PASSWORD@HOST:PORT",
 }
 
 func application(seen Observation, limits Limits) Finding {
 	name := iri.Clean(seen.Info.AppName)
-	f := Finding{Value: name, Threshold: strings.Join(limits.AppNames, " or ")}
+	f := Finding{Value: name, Threshold: iri.Clean(strings.Join(limits.AppNames, " or "))}
 	switch {
 	case name == "":
 		f.Verdict, f.Reason = Critical, "the answer has no appName"
@@ -112,6 +123,9 @@ func version(seen Observation, limits Limits) Finding {
 func synchronised(seen Observation, limits Limits) Finding {
 	latest, solid := seen.Info.LatestMilestone, seen.Info.SolidMilestone
 	f := Finding{Threshold: "at most " + count(limits.MaxBehind, "milestone") + " behind"}
+	if limits.WarnBehind != nil {
+		f.Threshold += fmt.Sprintf(", warning from %d on", *limits.WarnBehind+1)
+	}
 	if latest == nil || solid == nil {
 		f.Verdict = Critical
 		f.Reason = "the answer lacks latestMilestoneIndex or latestSolidSubtangleMilestoneIndex"
@@ -128,16 +142,20 @@ func synchronised(seen Observation, limits Limits) Finding {
 		f.Verdict = Critical
 		f.Reason = fmt.Sprintf("not synchronised: its solid milestone is behind by more than %s", count(limits.MaxBehind, "milestone"))
 		f.Hint = "wait until it has caught up; check its neighbours if it does not"
+	case limits.WarnBehind != nil && behind > *limits.WarnBehind:
+		f.Verdict = Warning
+		f.Reason = fmt.Sprintf("nearly synchronised: its solid milestone is behind by more than %s", count(*limits.WarnBehind, "milestone"))
+		f.Hint = "wait until it has caught up; check its load and its neighbours if it does not"
 	default:
 		f.Reason = "synchronised"
 	}
 	return f
 }
 
-// progress warns of a node that looks synchronised because it has just started:
+// progress finds a node that looks synchronised because it has just started:
 // both its milestones are the one of the snapshot that it was started from, and
 // it refuses to select tips until a newer one is solid.
-func progress(seen Observation, _ Limits) Finding {
+func progress(seen Observation, limits Limits) Finding {
 	f := Finding{Threshold: "a solid milestone after the snapshot"}
 	snapshot := seen.Info.SnapshotMilestone
 	if snapshot == nil { // before 1.6.0
@@ -149,9 +167,24 @@ func progress(seen Observation, _ Limits) Finding {
 		return f
 	}
 	f.Value = fmt.Sprintf("solid %d, snapshot %d", *solid, *snapshot)
-	if *snapshot > 0 && *solid <= *snapshot {
-		f.Verdict, f.Reason = Warning, "no milestone is solid after the snapshot: the node has just started"
+	if *snapshot > 0 && *solid <= *snapshot && limits.AtSnapshot != OK {
+		f.Verdict, f.Reason = limits.AtSnapshot, "no milestone is solid after the snapshot: the node has just started"
 		f.Hint = "wait; check its neighbours if it stays so"
+	}
+	return f
+}
+
+// ownOpinion is HORNET's: it also knows how old its latest milestone is. A node
+// that is cut off looks synchronised to all other rules.
+func ownOpinion(seen Observation, _ Limits) Finding {
+	f := Finding{Value: "not told", Threshold: "isHealthy, if it is told"}
+	if seen.Info.Healthy == nil {
+		return f
+	}
+	f.Value = fmt.Sprintf("isHealthy is %t", *seen.Info.Healthy)
+	if !*seen.Info.Healthy {
+		f.Verdict, f.Reason = Warning, "the node itself says that it is not healthy"
+		f.Hint = "its latest milestone is perhaps more than 5 minutes old: check its neighbours and its clock"
 	}
 	return f
 }
@@ -159,17 +192,25 @@ func progress(seen Observation, _ Limits) Finding {
 func neighbours(seen Observation, limits Limits) Finding {
 	wanted := count(limits.MinNeighbours, "neighbour") + " or more"
 	f := Finding{Threshold: wanted}
+	if limits.WarnNeighbours > 0 {
+		f.Threshold += fmt.Sprintf(", warning below %d", limits.WarnNeighbours)
+	}
 	if seen.Info.Neighbours == nil {
 		f.Verdict, f.Reason, f.Hint = Critical, "the answer lacks neighbors", hints[iri.KindNotIRI]
 		return f
 	}
-	f.Value = count(*seen.Info.Neighbours, "neighbour")
-	if *seen.Info.Neighbours < limits.MinNeighbours {
+	have := *seen.Info.Neighbours
+	f.Value = count(have, "neighbour")
+	switch {
+	case have < limits.MinNeighbours:
 		f.Verdict, f.Reason = Critical, "fewer than "+count(limits.MinNeighbours, "neighbour")
 		f.Hint = "add neighbours to the node, or accept fewer with -n"
-		return f
+	case have < limits.WarnNeighbours:
+		f.Verdict, f.Reason = Warning, "fewer than "+count(limits.WarnNeighbours, "neighbour")
+		f.Hint = "add neighbours to the node, or accept fewer with --warn-neighbours"
+	default:
+		f.Reason = wanted
 	}
-	f.Reason = wanted
 	return f
 }
 
@@ -178,9 +219,19 @@ func answerTime(seen Observation, limits Limits) Finding {
 		Value:     fmt.Sprintf("%d ms, of which the node says %d ms", seen.Took.Milliseconds(), seen.Info.Duration),
 		Threshold: "at most " + limits.MaxAnswerTime.String(),
 	}
-	if seen.Took > limits.MaxAnswerTime || seen.Info.Duration > limits.MaxAnswerTime.Milliseconds() {
+	if limits.WarnAnswerTime > 0 {
+		f.Threshold += ", warning after " + limits.WarnAnswerTime.String()
+	}
+	longerThan := func(limit time.Duration) bool {
+		return seen.Took > limit || seen.Info.Duration > limit.Milliseconds()
+	}
+	switch {
+	case longerThan(limits.MaxAnswerTime):
 		f.Verdict, f.Reason = Critical, "slow: getNodeInfo took longer than "+limits.MaxAnswerTime.String()
 		f.Hint = "the node or the way to it is overloaded; accept it with -w"
+	case limits.WarnAnswerTime > 0 && longerThan(limits.WarnAnswerTime):
+		f.Verdict, f.Reason = Warning, "slow: getNodeInfo took longer than "+limits.WarnAnswerTime.String()
+		f.Hint = "the node or the way to it is overloaded; accept it with --warn-answer"
 	}
 	return f
 }

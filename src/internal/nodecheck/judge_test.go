@@ -17,12 +17,7 @@ import (
 const second = time.Second
 
 // defaults are those of the program.
-func defaults(t testing.TB) nodecheck.Limits {
-	return nodecheck.Limits{
-		AppNames: []string{"IRI"}, MinVersion: version(t, "1.4.2.1"), MaxBehind: 1, MinNeighbours: 2,
-		MaxAnswerTime: second, Limited: true, Timeout: 3 * second,
-	}
-}
+func defaults(testing.TB) nodecheck.Limits { return nodecheck.Defaults() }
 
 // healthy is a node that the defaults have nothing against.
 func healthy() nodecheck.Observation {
@@ -65,6 +60,7 @@ func TestRules(t *testing.T) {
 		{"without the limited commands", func(_ *seen, l *limits) { l.Limited = false }, ok, "OK: IRI 1.8.6, synchronised, 2 neighbours or more"},
 
 		{"another application", func(s *seen, _ *limits) { s.Info.AppName = "HORNET" }, critical, `the application is "HORNET" and not IRI; use -r`},
+		{"names of several lines are asked for", func(s *seen, l *limits) { s.Info.AppName, l.AppNames = "HORNET", []string{"I\nR", "I"} }, critical, `"HORNET" and not I R or I;`},
 		{"an accepted application", func(s *seen, l *limits) { s.Info.AppName, l.AppNames = "HORNET", []string{"IRI", "HORNET"} }, ok, "OK: HORNET 1.8.6"},
 		{"a name of another case", func(s *seen, _ *limits) { s.Info.AppName = "iri" }, critical, `"iri"`},
 		{"no name", func(s *seen, _ *limits) { s.Info.AppName = "" }, critical, "no appName"},
@@ -152,8 +148,8 @@ func TestTheLineStaysTheSameWhileTheReasonDoes(t *testing.T) {
 			*s.Info.Neighbours = rapid.Int64Range(0, 50).Draw(t, "neighbours")
 			s.Info.Duration = rapid.Int64Range(0, 1500).Draw(t, "duration")
 			s.Took = time.Duration(rapid.Int64Range(0, int64(2*second)).Draw(t, "took"))
-			l := nodecheck.Limits{AppNames: []string{"IRI"}, MaxBehind: 1, MinNeighbours: 2, MaxAnswerTime: second}
-			l.MinVersion, _ = nodecheck.ParseVersion("1.4.2.1")
+			l := nodecheck.Defaults()
+			l.MaxBehind, l.WarnBehind, l.WarnNeighbours, l.WarnAnswerTime = 2, new(int64(1)), 5, second/2
 
 			result := nodecheck.Result{Address: "http://node:1", Findings: nodecheck.Judge(s, l)}
 			first := "" // the rule that decides
@@ -182,5 +178,5 @@ func TestEveryFindingNamesItsRule(t *testing.T) {
 		assert.False(t, seen[f.Rule], f.Rule)
 		seen[f.Rule] = true
 	}
-	assert.Len(t, seen, 8)
+	assert.Len(t, seen, 9)
 }

@@ -5,19 +5,26 @@ import (
 	"time"
 )
 
-// Limits is what is asked of a node.
+// Limits is what is asked of a node. [Defaults] are those of the program.
 type Limits struct {
 	// AppNames are the accepted values of appName.
 	AppNames []string
 	// MinVersion is the oldest accepted appVersion.
 	MinVersion Version
-	// MaxBehind is how many milestones the node may lack.
-	MaxBehind int64
-	// MinNeighbours is how many neighbours it must have.
-	MinNeighbours int64
+	// MaxBehind is how many milestones the node may lack. One that lacks more
+	// than WarnBehind, when that is set, gives a warning.
+	MaxBehind  int64
+	WarnBehind *int64
+	// AtSnapshot is the verdict on a node that has only just started: it looks
+	// synchronised, because both its milestones are those of its snapshot.
+	AtSnapshot Verdict
+	// MinNeighbours is how many neighbours it must have. Fewer than
+	// WarnNeighbours give a warning.
+	MinNeighbours, WarnNeighbours int64
 	// MaxAnswerTime bounds both the time that getNodeInfo takes, seen from here,
-	// and the time that the node says it worked on it.
-	MaxAnswerTime time.Duration
+	// and the time that the node says it worked on it. More than WarnAnswerTime,
+	// when that is not 0, gives a warning.
+	MaxAnswerTime, WarnAnswerTime time.Duration
 	// PoW asks that attachToTangle is allowed.
 	PoW bool
 	// Limited asks that the commands of LimitedCommands are refused.

@@ -1,0 +1,150 @@
+"""iri_node_check_mode: resident, from the registered nodes of test_20 and back. The uninstall that follows finds it installed."""
+
+import json
+import time
+
+import pytest
+
+from conftest import changed, wait_for
+
+RESIDENT = ("-e", "iri_node_check_mode=resident")
+BOTH = (*RESIDENT, "-e", "consul_enable_script_checks=true")
+NODES = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
+TAGS = {"127.0.0.13": ["haproxy.pow=true"]}
+
+
+def consul_check(lb, address):
+    checks = lb.operator('curl -s -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" http://localhost:8500/v1/agent/checks')
+    return json.loads(checks)[f"service:{address}:14265"]
+
+
+def ask(lb, query, options=""):
+    """(status, text) of the resident program's answer."""
+    out = lb.sh(f"curl -s {options} -w '\\n%{{http_code}}' 'http://127.0.0.1:9295/check?{query}'")
+    text, _, status = out.rpartition("\n")
+    return int(status), text
+
+
+def test_nodes_whose_checks_are_programs_are_not_left_without(play, lb):
+    run = play(*RESIDENT, check=False)
+    assert run.returncode != 0
+    text = " ".join(run.stdout.split())
+    assert "would lose the checks of 127.0.0.11:14265, 127.0.0.12:14265, 127.0.0.13:14265" in text
+    assert "-e consul_enable_script_checks=true" in text
+    assert changed(run) == 0
+    assert not lb.host.file("/etc/systemd/system/iri-node-check.service").exists
+
+
+def test_without_consul_it_is_not_known_whose_checks_are_programs(play, lb):
+    lb.sh("systemctl stop consul")
+    try:
+        run = play(*RESIDENT, check=False)
+    finally:
+        lb.sh("systemctl start consul")
+    assert run.returncode != 0
+    assert "does not say which checks its nodes have" in " ".join(run.stdout.split())
+    assert changed(run) == 0
+    for address in NODES:
+        lb.wait_up(address, seconds=40)
+
+
+def test_it_runs_beside_the_programs(play, lb):
+    play(*BOTH)
+    for unit in ("iri-node-check.service", "iri-node-check.socket"):
+        assert lb.host.service(unit).is_running, lb.host.run("journalctl -u iri-node-check -n 30").stdout
+        assert lb.host.service(unit).is_enabled
+    assert lb.sh("ps -o user= -C iri-node-check") == "iri-node-c+" or "iri-node-check" in lb.sh("ps -o user:32= -C iri-node-check")
+    assert lb.slot("127.0.0.11")["up"], "the checks that are programs go on"
+
+
+def test_nodes_move_over_one_by_one(lb):
+    for address in NODES:
+        lb.register_http(address, TAGS.get(address, ()))
+        wait_for(f"{address} is checked by HTTP", lambda a=address: "HTTP GET" in consul_check(lb, a)["Output"])
+        assert consul_check(lb, address)["Status"] == "passing"
+        lb.wait_up(address)
+
+
+def test_then_consul_runs_no_programs_at_all(play, lb):
+    play(*RESIDENT)
+    assert '"enable_script_checks": false' in lb.sh("cat /etc/consul/consul.json")
+    for address in NODES:
+        lb.wait_up(address)
+    service = {"Name": "odd", "Check": {"Args": ["/bin/sh", "-c", "id"], "Interval": "1s"}}
+    answer = lb.operator("curl -s -H \"X-Consul-Token: $CONSUL_HTTP_TOKEN\" -X PUT "
+                         f"-d '{json.dumps(service)}' http://localhost:8500/v1/agent/service/register")  # fmt: skip
+    assert "Scripts are disabled" in answer
+    assert changed(play(*RESIDENT)) == 0
+
+
+def test_a_node_that_fails_leaves_and_comes_back(lb):
+    lb.node_state("127.0.0.11", behind=5)
+    lb.wait_down("127.0.0.11")
+    check = consul_check(lb, "127.0.0.11")
+    assert check["Status"] == "critical"
+    assert "CRITICAL: http://127.0.0.11:14265: not synchronised" in check["Output"]
+    lb.node_state("127.0.0.11", behind=0)
+    lb.wait_up("127.0.0.11")
+
+
+def test_a_tired_node_is_in_consuls_warning_state(lb):
+    lb.register_http("127.0.0.12", query="&max-behind=5&warn-behind=1")
+    lb.node_state("127.0.0.12", behind=3)
+    wait_for("warning", lambda: consul_check(lb, "127.0.0.12")["Status"] == "warning")
+    assert lb.slot("127.0.0.12")["up"]
+    lb.node_state("127.0.0.12", behind=0)
+    wait_for("passing", lambda: consul_check(lb, "127.0.0.12")["Status"] == "passing")
+
+
+@pytest.mark.parametrize("query, status", [
+    ("address=http://127.0.0.11:14265&skip-limited=true", 200),
+    ("address=http://127.0.0.11:22", 403),
+    ("address=http://127.0.0.99:14265", 403),
+    ("address=http://localhost:14265", 403),
+    ("address=http://127.0.0.11:14265@127.0.0.99:14265", 403),
+    ("adress=http://127.0.0.11:14265", 400),
+])  # fmt: skip
+def test_only_what_is_registered_is_contacted(lb, query, status):
+    assert ask(lb, query)[0] == status
+
+
+def test_only_this_host_is_served(lb):
+    elsewhere = lb.sh("hostname -I").split()[0]
+    assert lb.host.run(f"curl -s --max-time 2 http://{elsewhere}:9295/healthz").rc != 0
+    assert ask(lb, "address=http://127.0.0.11:14265", "-H 'Host: lb.example.org'")[0] == 403
+
+
+def test_a_restart_refuses_no_check_and_changes_no_verdict(lb):
+    """The socket stays open, and what is registered is known although Consul does not answer."""
+    outputs = {address: consul_check(lb, address)["Output"] for address in NODES}
+    for _ in range(3):
+        lb.sh("systemctl restart iri-node-check")
+        time.sleep(1.5)
+        assert {address: consul_check(lb, address)["Output"] for address in NODES} == outputs
+    lb.sh("systemctl stop consul")
+    try:
+        lb.sh("systemctl restart iri-node-check")
+        assert ask(lb, "address=http://127.0.0.11:14265&skip-limited=true")[0] == 200
+    finally:
+        lb.sh("systemctl start consul")
+    for address in NODES:
+        lb.wait_up(address, seconds=40)
+
+
+def test_back_to_programs_removes_it(play, lb):
+    play(*BOTH)
+    for address in NODES:
+        lb.register(address, TAGS.get(address, ()))
+        lb.wait_up(address)
+    play()
+    for path in ("/etc/systemd/system/iri-node-check.service", "/etc/systemd/system/iri-node-check.socket", "/etc/iri-node-check"):
+        assert not lb.host.file(path).exists, path
+    assert lb.host.run("ss -Hltn | grep -q :9295").rc != 0
+    assert changed(play()) == 0
+
+
+def test_resident_again_for_the_uninstall(play, lb):
+    for address in NODES:
+        lb.deregister(f"{address}:14265")
+    play(*RESIDENT)
+    assert lb.host.service("iri-node-check").is_running

@@ -1,0 +1,71 @@
+package iri
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// maxFile is far more than a file of certificates or a password needs.
+const maxFile = 4 << 20
+
+// ReadRoots reads the certificates (PEM) that are to be trusted.
+func ReadRoots(path string) (*x509.CertPool, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s has no certificate (-----BEGIN CERTIFICATE-----)", path)
+	}
+	return roots, nil
+}
+
+// ReadCertificate reads the certificate (PEM, with those between it and its
+// root) and the key that are shown to nodes that ask for one.
+func ReadCertificate(cert, key string) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate %s with the key %s: %w", cert, key, err)
+	}
+	return &pair, nil
+}
+
+// ReadUser reads the one line USER:PASSWORD of a file. No error tells what is
+// in it.
+func ReadUser(path string) (user, password string, err error) {
+	text, err := readFile(path)
+	if err != nil {
+		return "", "", err
+	}
+	line := bytes.TrimRight(text, "\r\n")
+	before, after, found := bytes.Cut(line, []byte(":"))
+	switch {
+	case !found || len(before) == 0:
+		return "", "", fmt.Errorf("%s does not have the form USER:PASSWORD", path)
+	case bytes.ContainsAny(line, "\r\n\x00"):
+		return "", "", fmt.Errorf("%s has more than the one line USER:PASSWORD", path)
+	}
+	return string(before), string(after), nil
+}
+
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > maxFile:
+		return nil, errors.New(path + " is larger than 4 MiB")
+	}
+	return text, nil
+}

@@ -1,0 +1,500 @@
+package resident
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
+)
+
+// consul is a registry whose answers the test gives.
+type consul struct {
+	mu    sync.Mutex
+	index uint64
+	addrs []netip.AddrPort
+	err   error
+	news  chan struct{}
+}
+
+func newConsul(addrs ...string) *consul {
+	c := &consul{news: make(chan struct{})}
+	c.say(nil, addrs...)
+	return c
+}
+
+// say changes what is registered, or makes Consul fail.
+func (c *consul) say(err error, addrs ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err, c.addrs = err, nil
+	for _, a := range addrs {
+		c.addrs = append(c.addrs, netip.MustParseAddrPort(a))
+	}
+	c.index++
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
+func (c *consul) Fetch(ctx context.Context, index uint64) (registry.Snapshot, error) {
+	for {
+		c.mu.Lock()
+		news, err, now := c.news, c.err, c.index
+		snap := registry.Snapshot{Index: now}
+		for _, a := range c.addrs {
+			snap.Nodes = append(snap.Nodes, registry.Node{Node: pool.Node{Addr: a}})
+		}
+		c.mu.Unlock()
+		if err != nil || now != index {
+			return snap, err
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return registry.Snapshot{}, ctx.Err()
+		}
+	}
+}
+
+// addressOf is a node's ip:port.
+func addressOf(node *iritest.Server) string { return strings.TrimPrefix(node.URL, "http://") }
+
+// serve is the URL of a server for these registered addresses.
+func serve(t *testing.T, reg Registry, atOnce int) string {
+	t.Helper()
+	catalog := NewCatalog(reg, "", hclog.NewNullLogger())
+	catalog.patience = time.Second
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() { catalog.Run(ctx) })
+	server := httptest.NewServer(NewServer(catalog, iri.Options{}, atOnce))
+	t.Cleanup(func() { server.Close(); cancel(); group.Wait() })
+	return server.URL
+}
+
+// get sends a request, with another Host or header when change is not nil.
+func get(t *testing.T, address string, change func(*http.Request)) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	require.NoError(t, err)
+	if change != nil {
+		change(req)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	var b strings.Builder
+	buf := make([]byte, 4096)
+	for {
+		n, err := resp.Body.Read(buf)
+		b.Write(buf[:n])
+		if err != nil {
+			return resp.StatusCode, b.String()
+		}
+	}
+}
+
+func check(t *testing.T, server, query string) (int, string) {
+	t.Helper()
+	return get(t, server+"/check?"+query, nil)
+}
+
+func TestVerdictsAreStatusesAsConsulReadsThem(t *testing.T) {
+	node := iritest.NewServer()
+	defer node.Close()
+	server := serve(t, newConsul(addressOf(node)), 8)
+	query := "address=" + node.URL + "&skip-limited=true"
+
+	status, text := check(t, server, query)
+	assert.Equal(t, 200, status)
+	assert.Equal(t, "OK: IRI 1.8.6, synchronised, 2 neighbours or more\n", text)
+
+	node.Update(func(s *iritest.State) { s.Snapshot = s.Milestone })
+	status, text = check(t, server, query)
+	assert.Equal(t, 429, status)
+	assert.Contains(t, text, "WARNING: "+node.URL+": no milestone is solid")
+
+	node.Update(func(s *iritest.State) { s.Behind = 5 })
+	status, text = check(t, server, query)
+	assert.Equal(t, 503, status)
+	assert.Contains(t, text, "CRITICAL: "+node.URL+": not synchronised")
+
+	status, text = check(t, server, "address="+node.URL+"&pow=true&max-behind=5")
+	assert.Equal(t, 503, status)
+	assert.Contains(t, text, "PoW is not allowed")
+	assert.Equal(t, 1, node.Count("addNeighbors"), "the keys are the flags'")
+}
+
+func TestOnlyRegisteredAddressesAreContacted(t *testing.T) {
+	node, other := iritest.NewServer(), iritest.NewServer()
+	t.Cleanup(node.Close)
+	t.Cleanup(other.Close)
+	server := serve(t, newConsul(addressOf(node), "[::1]:14265", "10.0.0.1:80"), 8)
+	_, port, err := net.SplitHostPort(addressOf(node))
+	require.NoError(t, err)
+	_, otherPort, err := net.SplitHostPort(addressOf(other))
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		name, address string
+		status        int
+		text          string
+	}{
+		{"another port of the same host", "http://127.0.0.1:" + otherPort, 403, "is not registered in Consul"},
+		{"another host with the same port", "http://127.0.0.2:" + port, 403, "127.0.0.2:" + port + " is not registered in Consul"},
+		{"no port, which is 80", "http://127.0.0.1", 403, "127.0.0.1:80 is not registered"},
+		{"no port, which is 443", "https://10.0.0.1", 403, "10.0.0.1:443 is not registered"},
+		{"a name, which may mean another address the next time", "http://localhost:" + port, 403, "is not an IP address"},
+		{"a name with a dot at its end", "http://localhost.:" + port, 403, "is not an IP address"},
+		{"a name of another", "http://127.0.0.1.evil.example:" + port, 403, "is not an IP address"},
+		{"a short number", "http://127.1:" + port, 403, "is not an IP address"},
+		{"a decimal number", "http://2130706433:" + port, 403, "is not an IP address"},
+		{"a hexadecimal number", "http://0x7f000001:" + port, 403, "is not an IP address"},
+		{"an octal number", "http://0177.0.0.1:" + port, 403, "is not an IP address"},
+		{"leading zeros", "http://127.000.000.001:" + port, 403, "is not an IP address"},
+		{"the registered one as a user", "http://127.0.0.1:" + port + "@127.0.0.1:" + otherPort, 403, "is not registered in Consul"},
+		{"the registered one as a password", "http://x:127.0.0.1:" + port + "@127.0.0.1:" + otherPort, 403, "is not registered in Consul"},
+		{"a zone", "http://[::1%25lo]:14265", 403, "is not an IP address"},
+		{"any address", "http://0.0.0.0:" + port, 403, "is not registered"},
+		{"no address", "", 400, "address: the node's address is missing; write for example address=http://10.10.0.110:14265"},
+		{"another scheme", "file:///etc/passwd", 400, "neither http:// nor https://"},
+		{"a port that is none", "http://127.0.0.1:99999", 400, "not between 1 and 65535"},
+		{"a query of its own", node.URL + "/?x", 400, `no "?"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, text := check(t, server, "address="+url.QueryEscape(tt.address))
+			assert.Equal(t, tt.status, status, text)
+			assert.Contains(t, text, tt.text)
+		})
+	}
+	t.Cleanup(func() {
+		assert.Empty(t, node.Counters())
+		assert.Empty(t, other.Counters())
+	})
+}
+
+func TestTheSameAddressInAnotherFormIsTheSame(t *testing.T) {
+	node := iritest.NewServer()
+	defer node.Close()
+	server := serve(t, newConsul(addressOf(node)), 8)
+	_, port, err := net.SplitHostPort(addressOf(node))
+	require.NoError(t, err)
+	for _, address := range []string{node.URL + "/", "http://[::ffff:127.0.0.1]:" + port, "http://user:secret@" + addressOf(node)} {
+		status, text := check(t, server, "skip-limited=true&address="+url.QueryEscape(address))
+		assert.Equal(t, 200, status, text)
+	}
+}
+
+func TestARedirectLeadsNowhere(t *testing.T) {
+	elsewhere := iritest.NewServer()
+	defer elsewhere.Close()
+	node := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer node.Close()
+	server := serve(t, newConsul(strings.TrimPrefix(node.URL, "http://"), addressOf(elsewhere)), 8)
+	status, text := check(t, server, "address="+node.URL)
+	assert.Equal(t, 503, status)
+	assert.Contains(t, text, "a redirect, which is not followed")
+	assert.Empty(t, elsewhere.Counters())
+}
+
+func TestOnlyThisHostIsServedAndOnlyByItsNumber(t *testing.T) {
+	server := NewServer(NewCatalog(newConsul(), "", hclog.NewNullLogger()), iri.Options{}, 1)
+	for _, tt := range []struct {
+		name, remote, host, forwarded, method, path string
+		status                                      int
+	}{
+		{"loopback", "127.0.0.1:5", "127.0.0.1:9295", "", "GET", "/healthz", 200},
+		{"loopback by IPv6", "[::1]:5", "[::1]:9295", "", "GET", "/healthz", 200},
+		{"localhost", "127.0.0.1:5", "localhost:9295", "", "GET", "/healthz", 200},
+		{"IPv4 in IPv6", "[::ffff:127.0.0.1]:5", "127.0.0.1:9295", "", "GET", "/healthz", 200},
+		{"another host", "192.0.2.1:5", "127.0.0.1:9295", "", "GET", "/healthz", 403},
+		{"a name that was given a loopback address", "127.0.0.1:5", "evil.example:9295", "", "GET", "/healthz", 403},
+		{"a name that begins so", "127.0.0.1:5", "localhost.evil.example:9295", "", "GET", "/healthz", 403},
+		{"no port", "127.0.0.1:5", "127.0.0.1", "", "GET", "/healthz", 403},
+		{"through a proxy", "127.0.0.1:5", "127.0.0.1:9295", "192.0.2.1", "GET", "/healthz", 403},
+		{"a form of a page", "127.0.0.1:5", "127.0.0.1:9295", "", "POST", "/check", 405},
+		{"another path", "127.0.0.1:5", "127.0.0.1:9295", "", "GET", "/", 404},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, nil)
+			r.RemoteAddr, r.Host = tt.remote, tt.host
+			if tt.forwarded != "" {
+				r.Header.Set("X-Forwarded-For", tt.forwarded)
+			}
+			w := httptest.NewRecorder()
+			server.ServeHTTP(w, r)
+			assert.Equal(t, tt.status, w.Code)
+		})
+	}
+}
+
+func TestQueriesThatAreRefusedNameTheKey(t *testing.T) {
+	server := serve(t, newConsul("127.0.0.1:1"), 8)
+	for query, want := range map[string]string{
+		"adress=http://127.0.0.1:1":                              `unknown key "adress" (known: address, timeout,`,
+		"address=http://127.0.0.1:1&pow=yes":                     `pow="yes" is neither true nor false`,
+		"address=http://127.0.0.1:1&pow=true&pow=true":           "the key pow is there 2 times",
+		"address=http://127.0.0.1:1&min-neighbours=two":          `min-neighbours "two" is not a number of neighbours; write for example min-neighbours=2`,
+		"address=http://127.0.0.1:1&ca-file=/etc/shadow":         `unknown key "ca-file"`,
+		"address=http://127.0.0.1:1&max-answer=1;pow=true":       "the query is not well formed",
+		"address=http://127.0.0.1:1&warn-behind=2":               "warn-behind 2 is more than max-behind 1",
+		"address=http://S3cr3t:S3cr3t@127.0.0.1:x&pow=false":     "address:",
+		"address=http://127.0.0.1:1&pow=%zz":                     "the query is not well formed",
+		"address=http://127.0.0.1:1&address=http://127.0.0.1:22": "the key address is there 2 times",
+	} {
+		status, text := check(t, server, query)
+		assert.Equal(t, 400, status, query)
+		assert.Contains(t, text, want)
+		assert.NotContains(t, text, "S3cr3t")
+	}
+}
+
+func TestIdenticalChecksAtTheSameTimeAreOneRequest(t *testing.T) {
+	node := iritest.NewServer(iritest.Delay(300 * time.Millisecond))
+	defer node.Close()
+	server := serve(t, newConsul(addressOf(node)), 8)
+	_, _ = check(t, server, "skip-limited=true&address="+node.URL) // the catalog is known then
+	node.ResetCounters()
+	var group sync.WaitGroup
+	for i := range 20 {
+		group.Go(func() {
+			query := "skip-limited=true&address=" + node.URL
+			if i%2 == 0 { // the order of the keys does not matter
+				query = "address=" + node.URL + "&skip-limited=true"
+			}
+			status, _ := check(t, server, query)
+			assert.Equal(t, 200, status)
+		})
+	}
+	group.Wait()
+	assert.Equal(t, 1, node.Count("getNodeInfo"))
+}
+
+func TestWhoGivesUpDoesNotEndTheCheckOfTheOthers(t *testing.T) {
+	node := iritest.NewServer(iritest.Delay(300 * time.Millisecond))
+	defer node.Close()
+	server := serve(t, newConsul(addressOf(node)), 8)
+	address := server + "/check?skip-limited=true&address=" + node.URL
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	impatient := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err == nil {
+			_, err = http.DefaultClient.Do(req) //nolint:bodyclose // there is none
+		}
+		impatient <- err
+	}()
+	time.Sleep(50 * time.Millisecond)
+	status, text := get(t, address, nil)
+	assert.Equal(t, 200, status, text)
+	assert.ErrorIs(t, <-impatient, context.DeadlineExceeded)
+	assert.Equal(t, 1, node.Count("getNodeInfo"))
+}
+
+func TestAtMostSoManyNodesAreAskedAtOnce(t *testing.T) {
+	var now, most atomic.Int32
+	fake := iritest.New()
+	slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for {
+			if old := most.Load(); n <= old || most.CompareAndSwap(old, n) {
+				break
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+		fake.ServeHTTP(w, r)
+	})
+	var addrs, urls []string
+	for range 12 {
+		node := httptest.NewServer(slow)
+		t.Cleanup(node.Close)
+		addrs, urls = append(addrs, strings.TrimPrefix(node.URL, "http://")), append(urls, node.URL)
+	}
+	server := serve(t, newConsul(addrs...), 3)
+	var group sync.WaitGroup
+	for _, node := range urls {
+		group.Go(func() {
+			status, text := check(t, server, "skip-limited=true&address="+node)
+			assert.Equal(t, 200, status, text)
+		})
+	}
+	group.Wait()
+	assert.EqualValues(t, 3, most.Load())
+}
+
+func TestWhatComesAtOnceIsSpread(t *testing.T) {
+	const many = 25
+	c := newChecks(iri.Options{}, many)
+	start := time.Now()
+	var group sync.WaitGroup
+	for range many {
+		group.Go(func() { assert.NoError(t, c.turn(t.Context())) })
+	}
+	group.Wait()
+	assert.GreaterOrEqual(t, time.Since(start), (many-1)*time.Second/startsPerSecond)
+}
+
+func TestWhoGetsNoTurnIsToldWhy(t *testing.T) {
+	c := newChecks(iri.Options{}, 1)
+	c.queueTime = 10 * time.Millisecond
+	require.NoError(t, c.turn(t.Context()))
+	assert.ErrorIs(t, c.turn(t.Context()), errBusy)
+	c.turns.Release(1)
+	assert.NoError(t, c.turn(t.Context()), "the one that gave up holds nothing")
+}
+
+func TestConnectionsAreKept(t *testing.T) {
+	var connections atomic.Int32
+	node := httptest.NewUnstartedServer(iritest.New())
+	node.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	node.Start()
+	defer node.Close()
+	server := serve(t, newConsul(strings.TrimPrefix(node.URL, "http://")), 8)
+	for range 5 {
+		status, text := check(t, server, "address="+node.URL)
+		assert.Equal(t, 200, status, text)
+	}
+	assert.EqualValues(t, 1, connections.Load())
+
+	// A node that closed it meanwhile, as one that was restarted: no check fails.
+	for range 20 {
+		node.CloseClientConnections()
+		status, text := check(t, server, "skip-limited=true&address="+node.URL)
+		assert.Equal(t, 200, status, text)
+	}
+}
+
+func TestTLSConnectionsOfOneKindAreNotUsedForAnother(t *testing.T) {
+	node := iritest.NewTLSServer()
+	defer node.Close()
+	server := serve(t, newConsul(strings.TrimPrefix(node.URL, "https://")), 8)
+	status, text := check(t, server, "skip-limited=true&skip-verify=true&address="+node.URL)
+	assert.Equal(t, 200, status, text)
+	status, text = check(t, server, "skip-limited=true&address="+node.URL)
+	assert.Equal(t, 503, status, "the connection without verification is there, and must not be taken")
+	assert.Contains(t, text, "the TLS certificate is not trusted")
+}
+
+func TestMadeUpServerNamesDoNotFillTheMemory(t *testing.T) {
+	server := NewServer(NewCatalog(newConsul(), "", hclog.NewNullLogger()), iri.Options{}, 1)
+	for i := range 10 * maxTransports {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/check?address=http://node:1&server-name=n"+strings.Repeat("x", i), nil)
+		r.RemoteAddr, r.Host = "127.0.0.1:5", "127.0.0.1:9295"
+		server.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	assert.LessOrEqual(t, len(server.checks.transports), maxTransports)
+}
+
+func TestWhileConsulIsAwayWhatIsKnownStays(t *testing.T) {
+	node := iritest.NewServer()
+	defer node.Close()
+	reg := newConsul(addressOf(node))
+	server := serve(t, reg, 8)
+	query := "skip-limited=true&address=" + node.URL
+	status, _ := check(t, server, query)
+	require.Equal(t, 200, status)
+	reg.say(errors.New("no leader"))
+	time.Sleep(3 * newsGap)
+	status, _ = check(t, server, query)
+	assert.Equal(t, 200, status)
+
+	reg.say(nil) // it answers again, and nothing is registered
+	require.Eventually(t, func() bool { status, _ := check(t, server, query); return status == 403 }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestANodeThatIsRegisteredAtThisMomentIsWaitedFor(t *testing.T) {
+	node := iritest.NewServer()
+	defer node.Close()
+	reg := newConsul("10.0.0.1:1")
+	server := serve(t, reg, 8)
+	time.AfterFunc(300*time.Millisecond, func() { reg.say(nil, "10.0.0.1:1", addressOf(node)) })
+	status, text := check(t, server, "skip-limited=true&address="+node.URL)
+	assert.Equal(t, 200, status, text)
+}
+
+func TestBeforeConsulHasAnsweredNothingIsContacted(t *testing.T) {
+	node := iritest.NewServer()
+	defer node.Close()
+	reg := newConsul()
+	reg.say(errors.New("no leader"))
+	server := serve(t, reg, 8)
+	status, text := check(t, server, "address="+node.URL)
+	assert.Equal(t, 503, status)
+	assert.Contains(t, text, "it is not known yet which nodes are registered")
+	assert.Empty(t, node.Counters())
+	status, _ = get(t, server+"/readyz", nil)
+	assert.Equal(t, 503, status)
+	status, _ = get(t, server+"/healthz", nil)
+	assert.Equal(t, 200, status)
+}
+
+func TestARestartWithoutConsulKnowsWhatWasRegistered(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "registered")
+	log := hclog.NewNullLogger()
+	first := NewCatalog(newConsul("10.0.0.1:14265", "[2001:db8::1]:14265"), file, log)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { first.Run(ctx); close(done) }()
+	require.NoError(t, first.Require(ctx, netip.MustParseAddrPort("10.0.0.1:14265")))
+	cancel()
+	<-done
+
+	second := NewCatalog(newConsul(), file, log)
+	second.patience = time.Millisecond
+	assert.NoError(t, second.Require(t.Context(), netip.MustParseAddrPort("[2001:db8::1]:14265")))
+	assert.Error(t, second.Require(t.Context(), netip.MustParseAddrPort("10.0.0.2:14265")))
+
+	require.NoError(t, os.WriteFile(file, []byte("10.0.0.1:14265\nhalf a li"), 0o600))
+	assert.ErrorIs(t, NewCatalog(newConsul(), file, log).ready(), errUnknown, "a file that is not as it should be is not used")
+}
+
+func FuzzCheckQuery(f *testing.F) {
+	for _, seed := range []string{
+		"address=http://10.0.0.1:14265&pow=true", "address=http://u:p@[::1]:1&timeout=NaN", "address=http%3A%2F%2F10.0.0.1:14265%00",
+		"address=http://10.0.0.1:14265@10.0.0.2:1", "%zz", "address=https://10.0.0.1:14265/%2e%2e//x&server-name=%0d%0a", "", "address=0%0A",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		catalog := NewCatalog(newConsul(), "", hclog.NewNullLogger())
+		catalog.known = map[netip.AddrPort]bool{}
+		server := NewServer(catalog, iri.Options{}, 1)
+		r := httptest.NewRequestWithContext(cancelled(t), "GET", "/check", nil)
+		r.URL.RawQuery, r.RemoteAddr, r.Host = query, "127.0.0.1:5", "127.0.0.1:9295"
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, r)
+		assert.Contains(t, []int{400, 403}, w.Code, "nothing is registered, so nothing can be checked")
+		assert.Equal(t, 1, strings.Count(w.Body.String(), "\n"), "one line: %q", w.Body)
+	})
+}
+
+// cancelled is the context of a client that has gone: nothing is waited for.
+func cancelled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
