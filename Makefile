@@ -60,7 +60,7 @@ chaos: setup ## Break everything under traffic and write what was lost into docs
 	@tools/go.sh test -race -count=1 -tags 'integration chaos' -run '^TestChaos$$' -timeout 60m -v $(GO_TEST_FLAGS) ./test/integration/...
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target, FUZZ_EXECS times each (2000000)
+fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)
 	@tools/fuzz.sh
 
 .PHONY: test-molecule
