@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
 )
 
 const (
@@ -104,7 +105,9 @@ func sleep(ctx context.Context, d time.Duration) {
 func (c *Catalog) learn(nodes []registry.Node) {
 	known := make(map[netip.AddrPort]bool, len(nodes))
 	for _, node := range nodes {
-		known[node.Addr] = true
+		if node.Host == (runtime.Hostname{}) { // a name could stand for any address
+			known[node.Addr] = true
+		}
 	}
 	c.mu.Lock()
 	recovered := c.failure != ""
