@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/handler"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/journal"
 )
 
 const usage = `Usage: iri-lb-handler COMMAND [flags]
@@ -121,7 +122,7 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		_, _ = fmt.Fprintf(stdout, "%s is valid\n", opts.config)
 		return nil
 	}
-	h, err := handler.New(cfg, newLogger(stderr, cfg.LogLevel))
+	h, err := handler.New(cfg, journal.New("iri-lb-handler", stderr, cfg.LogLevel))
 	if err != nil {
 		return err
 	}
