@@ -238,6 +238,7 @@ print_look_around() {
 All $STEPS steps were seen. The host $HOST still runs. Look around:
 
   # the services, and their logs
+  docker exec $HOST iri-lb-handler status
   docker exec $HOST systemctl status consul haproxy iri-lb-handler
   docker exec $HOST journalctl -u iri-lb-handler -u haproxy -u consul -f
 
