@@ -286,15 +286,29 @@ func TestManyPassesAtOnceAreSafe(t *testing.T) {
 	}
 }
 
-func TestASlotChangedByHandIsPutBack(t *testing.T) {
+func TestASlotChangedByHandIsPutBackAlsoWhileOthersChange(t *testing.T) {
 	b := newBed(t)
 	b.run(t)
-	b.register(t, "a", nodeA, nodePort)
-	b.waitSlot(t, "iri_back", at(nodeA), up)
-	name := b.slots(t, "iri_back")[at(nodeA)].name
-	_, err := b.command("set server iri_back/" + name + " state maint; set server iri_back/" + name + " weight 100")
-	require.NoError(t, err)
-	b.waitSlot(t, "iri_back", at(nodeA), up)
+	b.register(t, "a", nodeA, nodePort, "haproxy.maxconn=7")
+	b.register(t, "b", nodeB, nodePort)
+	want := slot{status: "no check", weight: "1", maxconn: "7"}
+	b.waitSlot(t, "iri_back", at(nodeA), want)
+	name := "iri_back/" + b.slots(t, "iri_back")[at(nodeA)].name
+	for i := range 2 {
+		for _, cmd := range []string{"set server " + name + " state maint", "set server " + name + " weight 100", "set maxconn server " + name + " 9"} {
+			_, err := b.command(cmd)
+			require.NoError(t, err)
+		}
+		deadline := time.Now().Add(10 * time.Second) // the resync interval is 2 s
+		for n := 0; b.slots(t, "iri_back")[at(nodeA)].maxconn != "7"; n++ {
+			require.True(t, time.Now().Before(deadline), "round %d: it was not put back", i)
+			b.register(t, "b", nodeB, nodePort, fmt.Sprint("other=", n))
+			time.Sleep(100 * time.Millisecond)
+		}
+		b.waitSlot(t, "iri_back", at(nodeA), want)
+	}
+	_, metrics := b.get(t, "/metrics")
+	assert.Regexp(t, `iri_lb_handler_drift_total\{pool="default"\} [1-9]`, metrics)
 }
 
 func TestATokenThatMayNotReadIsNoEmptyRegistry(t *testing.T) {

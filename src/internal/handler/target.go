@@ -64,9 +64,9 @@ type target struct {
 	ans  answer
 	have bool // an answer
 	due  cause
-	// last is when the last good pass ended; soon is when the next one is due
+	// full is when all slots were read last; soon is when the next pass is due
 	// although nothing happens, the zero value for not at all.
-	last, soon time.Time
+	full, soon time.Time
 	// wait is the time to the next try after a failure.
 	wait time.Duration
 }
@@ -117,11 +117,13 @@ func (t *target) loop(ctx context.Context, alive func()) {
 
 // look says whether a pass is needed although there are no news.
 func (t *target) look(ctx context.Context) cause {
+	// Not since the last pass: where something changes all the time, slots that
+	// somebody else has changed would never be looked at.
+	if t.have && time.Since(t.full) >= t.cfg.ResyncInterval {
+		return resync
+	}
 	if !t.soon.IsZero() && time.Now().After(t.soon) {
 		return rest
-	}
-	if t.have && time.Since(t.last) >= t.cfg.ResyncInterval {
-		return resync
 	}
 	if t.conn == nil {
 		return again
@@ -144,7 +146,7 @@ func (t *target) run(ctx context.Context) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
-	before := t.worker
+	before, full := t.worker, t.seen == nil
 	later, err := t.pass(bounded, why)
 	if ctx.Err() != nil {
 		return
@@ -159,7 +161,10 @@ func (t *target) run(ctx context.Context) {
 		t.haproxy.failed(t.log, err)
 		return
 	}
-	t.due, t.last, t.soon = none, time.Now(), time.Time{}
+	t.due, t.soon = none, time.Time{}
+	if full {
+		t.full = began
+	}
 	if later {
 		t.soon = time.Now().Add(tick / 2)
 	}
