@@ -61,6 +61,8 @@ type chaosBed struct {
 	// answered is when HAProxy's socket answered again, for rows where it was
 	// away, and back when it had all nodes again.
 	answered, back time.Time
+	// note is what the table says beside the row's name.
+	note string
 }
 
 func pause() { time.Sleep(20 * time.Millisecond) }
@@ -262,6 +264,9 @@ func TestChaos(t *testing.T) {
 			b.load = startLoad(b.url)
 			time.Sleep(time.Second)
 			r.do(t, b)
+			if b.note != "" {
+				seen.name += ": " + b.note
+			}
 			seen.change = b.changeArrives(t)
 			time.Sleep(time.Second)
 			b.inLine(t)
