@@ -53,10 +53,7 @@ var rows = []row{
 	{name: "Consul's index goes back", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
 		b.during(t, long, lowerIndex(b.consul.address))
 	}},
-	{name: "a half-open connection to Consul", mode: "daemon", do: answers(func(_ http.ResponseWriter, r *http.Request) bool {
-		<-r.Context().Done() // the handler's own deadline, a minute and a bit
-		panic(http.ErrAbortHandler)
-	})},
+	{name: "a half-open connection to Consul", mode: "daemon", do: halfOpen},
 	{name: "Consul killed, started again", mode: "daemon", do: restartConsul("")},
 	{name: "Consul killed, started again", mode: "watch", do: restartConsul("")},
 	{name: "Consul killed, started again with an empty state", mode: "daemon", do: func(t *testing.T, b *chaosBed) {
@@ -123,6 +120,25 @@ var rows = []row{
 		other.stop(syscall.SIGTERM)
 	}},
 	{name: "200 changes a second for a minute", mode: "daemon", do: manyChanges},
+}
+
+// halfOpen keeps a question that will never be answered, until the handler gives
+// up by itself: after a minute and a quarter.
+func halfOpen(t *testing.T, b *chaosBed) {
+	var asked atomic.Bool
+	b.during(t, long, func(_ http.ResponseWriter, r *http.Request) bool {
+		asked.Store(true)
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	})
+	require.True(t, asked.Load())
+	b.register(t, extras[2], extras[2], nodePort)
+	eventually(t, 2*time.Minute, "the handler asks anew", func() error {
+		if got := b.slots(t, "iri_back")[at(extras[2])]; got != up {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
 }
 
 // answers is a row in which Consul's answers are replaced.

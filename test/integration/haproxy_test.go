@@ -38,6 +38,7 @@ defaults
     mode http
     log global
     option redispatch 1
+    option idle-close-on-response
     retries 3
     timeout connect 2s
     timeout client 10s
