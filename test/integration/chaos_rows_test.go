@@ -134,7 +134,7 @@ func halfOpen(t *testing.T, b *chaosBed) {
 	require.True(t, asked.Load())
 	b.register(t, extras[2], extras[2], nodePort)
 	eventually(t, 2*time.Minute, "the handler asks anew", func() error {
-		if got := b.slots(t, "iri_back")[at(extras[2])]; got != up {
+		if got := b.slots(t, "iri_back")[at(extras[2])]; got.status != up.status {
 			return fmt.Errorf("%+v", got)
 		}
 		return nil

@@ -213,6 +213,7 @@ func TestHalfAnEntryIsSkipped(t *testing.T) {
 
 func FuzzATagNeverBecomesMoreThanItsValue(f *testing.F) {
 	f.Add("haproxy.weight=1;disable server b/s", "10.0.0.1")
+	f.Add("haproxy.scheme=https", "node.example.org")
 	f.Add("haproxy.maxconn=1\nshutdown sessions server b/s", "fe80::1%x; disable server b/s")
 	f.Fuzz(func(t *testing.T, tag, address string) {
 		n, problems, ok := parse(entry(address, 14265, tag))
@@ -223,6 +224,9 @@ func FuzzATagNeverBecomesMoreThanItsValue(f *testing.F) {
 		}
 		if !ok {
 			return
+		}
+		if n.Host != (runtime.Hostname{}) { // the resolver gives it its address
+			n.Addr = netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), n.Addr.Port())
 		}
 		id, err := runtime.NewSlotID("b", "s1")
 		if err != nil {
