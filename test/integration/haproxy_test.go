@@ -89,8 +89,11 @@ func socketDir(t *testing.T) string {
 	return dir
 }
 
-func (h *haproxy) command(line string) (string, error) {
-	c, err := net.DialTimeout("unix", h.dir+"/admin.sock", time.Second)
+func (h *haproxy) command(line string) (string, error) { return askSocket(h.dir+"/admin.sock", line) }
+
+// askSocket sends one command on a connection of its own.
+func askSocket(path, line string) (string, error) {
+	c, err := net.DialTimeout("unix", path, time.Second)
 	if err != nil {
 		return "", err
 	}
