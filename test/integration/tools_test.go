@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -109,6 +110,8 @@ func (p *process) stop(sig syscall.Signal) {
 func runProgram(t *testing.T, program string, args ...string) (int, string) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, program), args...)
+	// The race detector would sleep for a second at the end of a program.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatalf("run %s: %v", program, err)
