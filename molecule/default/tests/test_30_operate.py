@@ -1,5 +1,6 @@
 """Rows 6, 7, 12: stop, start, restart, reload, crashes, a reboot. It goes on with the nodes one, two and pow of test_20."""
 
+import json
 import time
 
 import pytest
@@ -84,11 +85,13 @@ def test_restart_of_docker_brings_all_back(lb):
 
 
 def test_the_journal_has_each_event_once_with_a_level(lb):
-    marker = f"/marker-{time.time_ns()}"
-    lb.sh(f"curl -sk -o /dev/null -H 'X-IOTA-API-Version: 1' -d '{{\"command\": \"getNodeInfo\"}}' https://127.0.0.1:14267{marker}")
+    marker = f"marker-{time.time_ns()}"
+    lb.sh(f"curl -sk -o /dev/null -H 'X-IOTA-API-Version: 1' -d '{{\"command\": \"{marker}\", \"seed\": \"SECRET9SEED\"}}' https://127.0.0.1:14267/")
     lines = wait_for("the request", lambda: lb.host.run(f"journalctl -u haproxy -o cat -p info --grep {marker}").stdout.strip()).splitlines()
     assert len(lines) == 1, lines
-    assert not lines[0].startswith("<"), lines
+    entry = json.loads(lines[0])
+    assert (entry["client"], entry["command"], entry["pool"], entry["status"]) == ("127.0.0.1", marker, "iri_back", 400), entry
+    assert "SECRET9SEED" not in lines[0]
 
 
 def test_a_reboot_brings_all_back(lb):

@@ -20,6 +20,10 @@ WRONG = {
                                  "iri_lb_handler_drain_timeout": "5", "haproxy_image_archive": "/nowhere"})],
               ["lb_bind_address is", "lb_service_name is", 'haproxy_whitelist has \\"all\\"', "iri_lb_handler_drain_timeout is",
                "haproxy_image_archive is"]),
+    "users": (["-e", json.dumps({"haproxy_remote_auth": True, "haproxy_users": {"a b": "secret"},
+                                 "haproxy_https_response_headers": {"X Y": "1"}})],
+              ['haproxy_users has the user \\"a b\\"', "haproxy_users has no hash for a b", 'haproxy_https_response_headers has \\"X Y: 1\\"']),
+    "nobody": (["-e", "haproxy_remote_auth=true"], ["haproxy_remote_auth is on and haproxy_users is empty"]),
     "ports": (["-e", "haproxy_stats_port=14267"], ["Port 14267 is used more than once: iri_api_port_remote, haproxy_stats_port."]),
     "an undefined variable": (["-e", '{"haproxy_tag": "{{ nothing_of_this_name }}"}'], ["nothing_of_this_name"]),
     "uninstall without its tag": (["-e", "uninstall_playbook=yes"], ["add --tags=uninstall"]),
@@ -86,6 +90,27 @@ def test_watch_mode_and_a_second_play_that_changes_nothing(play, lb):
     assert lb.runtime("show servers state iri_back").count(" http300 ") == 1
     lb.sh("systemctl restart haproxy")  # filled by its unit: no daemon is there
     assert lb.slot("127.0.0.11")["up"]
+
+
+def test_the_front_end_with_everything_on(play, lb):
+    """Row "what the front end does": users, whitelist file, hooks; on the host that a user has."""
+    password_hash = lb.sh("openssl passwd -5 secret").strip()
+    play("--tags", "haproxy", "-e", json.dumps({
+        "haproxy_remote_auth": True, "haproxy_users": {"alice": password_hash}, "haproxy_use_whitelist_file": True, "haproxy_whitelist": [],
+        "haproxy_stats_https": True, "haproxy_stats_users": {"admin": password_hash}, "haproxy_bad_command": "forbidden.text",
+        "haproxy_extra_frontend": "http-request set-header X-Extra yes", "haproxy_extra_backend": "option log-health-checks",
+        "haproxy_extra_global": "# of the operator"}))  # fmt: skip
+    request = "curl -sk -o /dev/null -w '%{http_code}' -H 'X-IOTA-API-Version: 1' https://127.0.0.1:14267/"
+    info, neighbours = """-d '{"command": "getNodeInfo"}'""", """-d '{"command": "getNeighbors"}'"""
+    assert lb.sh(f"{request} {info}") == "401"
+    assert lb.sh(f"{request} -u alice:secret {info}") == "200"
+    assert lb.sh(f"{request} -u alice:secret {neighbours}") == "403"
+    assert lb.sh(f"""{request} -u alice:secret -d '{{"command": "getNodeInfo", "a": "Forbidden-Text"}}'""") == "403"
+    lb.sh("echo 127.0.0.0/8 >> /etc/haproxy/whitelist.lst && systemctl reload haproxy")
+    wait_for("the whitelist", lambda: lb.sh(f"{request} -u alice:secret {neighbours}") != "403")
+    for path in ("", "metrics"):
+        assert lb.sh(f"curl -sk -o /dev/null -w '%{{http_code}}' https://127.0.0.1:9292/{path}") == "401"
+        assert lb.sh(f"curl -sk -o /dev/null -w '%{{http_code}}' -u admin:secret https://127.0.0.1:9292/{path}") == "200"
 
 
 def test_back_to_the_daemon(play, lb):
