@@ -45,27 +45,40 @@ func startFront(t *testing.T, vars map[string]any) *front {
 // prepareFront writes all files of a HAProxy that is not started yet.
 func prepareFront(t *testing.T, vars map[string]any) *front {
 	t.Helper()
-	ports := freePorts(t, 3)
-	f := &front{dir: socketDir(t), port: ports[0], statsPort: ports[1]}
+	return prepareFronts(t, []string{"127.0.0.1"}, vars)[0]
+}
+
+// prepareFronts does the same for the load balancers of one installation, by
+// their addresses.
+func prepareFronts(t *testing.T, addresses []string, vars map[string]any) []*front {
+	t.Helper()
+	ports := freePorts(t, 4)
 	all := map[string]any{
-		"lb_bind_address": "127.0.0.1", "iri_api_port_remote": f.port, "haproxy_stats_port": f.statsPort,
-		"haproxy_admin_address": fmt.Sprintf("127.0.0.1:%d", ports[2]),
-		"haproxy_https":         false, "haproxy_health_checks": false, "haproxy_whitelist": []string{},
+		"lb_bind_address": "{{ consul_bind_address }}", "iri_api_port_remote": ports[0],
+		"haproxy_stats_address": "{{ consul_bind_address }}", "haproxy_stats_port": ports[1],
+		"haproxy_admin_address": fmt.Sprintf("{{ consul_bind_address }}:%d", ports[2]), "haproxy_peers_port": ports[3],
+		"haproxy_https": false, "haproxy_health_checks": false, "haproxy_whitelist": []string{},
 		"max_backend_slots": 5, "max_backend_tls_slots": 2, "max_pow_backend_slots": 5, "max_pow_backend_tls_slots": 2,
 		"__common_ca_file": "/etc/haproxy/ca.pem",
 	}
 	maps.Copy(all, vars)
-	f.https = all["haproxy_https"] == true
-	f.url = fmt.Sprintf("http://127.0.0.1:%d/", f.port)
-	if f.https {
-		f.url = "https" + strings.TrimPrefix(f.url, "http")
+	files := renderFront(t, addresses, all)
+	var fronts []*front
+	for _, address := range addresses {
+		f := &front{dir: socketDir(t), port: ports[0], statsPort: ports[1], https: all["haproxy_https"] == true}
+		scheme := "http"
+		if f.https {
+			scheme = "https"
+		}
+		f.url = fmt.Sprintf("%s://%s:%d/", scheme, address, f.port)
+		for _, folder := range []string{"etc/ssl", "lib", "run"} {
+			require.NoError(t, os.MkdirAll(filepath.Join(f.dir, folder), 0o755))
+		}
+		f.writeFiles(t)
+		require.NoError(t, os.Rename(files[address], f.dir+"/etc/haproxy.cfg"))
+		fronts = append(fronts, f)
 	}
-	for _, folder := range []string{"etc/ssl", "lib", "run"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(f.dir, folder), 0o755))
-	}
-	f.writeFiles(t)
-	require.NoError(t, os.Rename(renderFront(t, f.dir, []string{"lb"}, all)["lb"], f.dir+"/etc/haproxy.cfg"))
-	return f
+	return fronts
 }
 
 // writeFiles makes what the role puts beside the configuration.
@@ -84,15 +97,21 @@ func (f *front) writeFiles(t *testing.T) {
 	}
 }
 
-// renderFront renders the configuration of each of the hosts, which are the
-// load balancers of one installation, and returns the files by host. A host may
-// be followed by variables of its own, as in an inventory.
-func renderFront(t *testing.T, dir string, hosts []string, vars map[string]any) map[string]string {
+// renderFront renders the configuration of each of the load balancers of one
+// installation, and returns the files by their addresses.
+func renderFront(t *testing.T, addresses []string, vars map[string]any) map[string]string {
 	t.Helper()
+	dir := t.TempDir()
+	inventory, files := "[haproxy]\n", map[string]string{}
+	for i, address := range addresses {
+		name := fmt.Sprintf("lb%d", i+1)
+		inventory += name + " consul_bind_address=" + address + "\n"
+		files[address] = filepath.Join(dir, name+".cfg")
+	}
 	text, err := json.Marshal(vars)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(dir+"/vars.json", text, 0o600))
-	require.NoError(t, os.WriteFile(dir+"/inventory", []byte("[haproxy]\n"+strings.Join(hosts, "\n")+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(dir+"/inventory", []byte(inventory), 0o600))
 	venv, err := exec.Command("../../tools/venv.sh").Output()
 	require.NoError(t, err, "make the Python environment by `make setup`")
 	bin := strings.TrimSpace(string(venv)) + "/bin/"
@@ -101,11 +120,6 @@ func renderFront(t *testing.T, dir string, hosts []string, vars map[string]any) 
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "ANSIBLE_PYTHON_INTERPRETER="+bin+"python", "ANSIBLE_INJECT_FACT_VARS=false")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	files := map[string]string{}
-	for _, host := range hosts {
-		name := strings.Fields(host)[0]
-		files[name] = filepath.Join(dir, name+".cfg")
-	}
 	return files
 }
 
