@@ -15,38 +15,35 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const (
-	beginMarker = "<!-- make bench: begin -->"
-	endMarker   = "<!-- make bench: end -->"
-)
-
 // report is everything that a run has found.
 type report struct {
 	settings settings
 	machine  string
 	changes  []*changeResult
 	fill     *fillResult
-	idle     *idleResult
 }
 
 func (r *report) String() string {
 	var b strings.Builder
-	b.WriteString(r.machine)
-	command := "make bench"
-	if len(r.settings.changed) > 0 {
-		command = strings.Join(r.settings.changed, " ") + " " + command
-	}
-	fmt.Fprintf(&b, "- command: `%s`\n\n### Wanted and measured\n\n", command)
-	b.WriteString("| what | wanted | measured |\n|---|---|---|\n")
-	for _, row := range r.wanted() {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", row[0], row[1], row[2])
-	}
+	b.WriteString(r.machine + r.settings.command() + "\n### Wanted and measured\n\n")
+	writeWanted(&b, r.wanted())
 	for _, c := range r.changes {
 		c.write(&b)
 	}
 	r.fill.write(&b)
-	r.idle.write(&b)
 	return b.String()
+}
+
+// command is the line of the report with what has to be typed for it.
+func (s settings) command() string {
+	return fmt.Sprintf("- command: `%s`\n", strings.Join(append(s.changed, "make bench"), " "))
+}
+
+func writeWanted(b *strings.Builder, rows [][3]string) {
+	b.WriteString("| what | wanted | measured |\n|---|---|---|\n")
+	for _, row := range rows {
+		fmt.Fprintf(b, "| %s | %s | %s |\n", row[0], row[1], row[2])
+	}
 }
 
 func (r *report) wanted() [][3]string {
@@ -76,9 +73,7 @@ func (r *report) wanted() [][3]string {
 		fill = "pass " + ratio(r.fill.pass, r.fill.raw) + "; sync, with its start and Consul's answer: " + ratio(r.fill.sync, r.fill.raw)
 	}
 	return append(rows,
-		[3]string{fmt.Sprintf("filling two pools with %d nodes each, verified: as a multiple of raw", fillNodes), "≤ 1.5", fill},
-		[3]string{fmt.Sprintf("memory of the daemon (RSS) with %d nodes", idleNodes), "≤ 40 MiB", mebibytes(r.idle.rss)},
-		[3]string{fmt.Sprintf("idle CPU of the daemon with %d nodes", idleNodes), "≤ 1 % of a core", r.idle.share()})
+		[3]string{fmt.Sprintf("filling two pools with %d nodes each, verified: as a multiple of raw", fillNodes), "≤ 1.5", fill})
 }
 
 func ratio(a, b samples) string {
@@ -132,7 +127,11 @@ func (f *fillResult) write(b *strings.Builder) {
 }
 
 func (i *idleResult) write(b *strings.Builder) {
-	fmt.Fprintf(b, "\n### The daemon with nothing to do, %d nodes\n\n| what | measured |\n|---|---|\n", idleNodes)
+	writeWanted(b, [][3]string{
+		{fmt.Sprintf("memory of the daemon (RSS) with %d nodes", idleNodes), "≤ 40 MiB", mebibytes(i.rss)},
+		{fmt.Sprintf("idle CPU of the daemon with %d nodes", idleNodes), "≤ 1 % of a core", i.share()},
+	})
+	b.WriteString("\n| what | measured |\n|---|---|\n")
 	fmt.Fprintf(b, "| time | %s |\n| check results that arrived, all as before | %d, one in %.1f ms |\n",
 		i.lasted.Round(time.Second), i.results, i.lasted.Seconds()*1000/float64(i.results))
 	fmt.Fprintf(b, "| CPU | %.2f s, %s |\n| RSS | %s |\n| highest RSS since the start | %s |\n| passes | %.0f |\n",
@@ -207,17 +206,18 @@ func loadAverage() string {
 	return strings.Join(strings.Fields(string(text))[:3], " ")
 }
 
-// writeBetweenMarkers replaces what the last run wrote; the text around it was
-// written by hand.
-func writeBetweenMarkers(path, text string) error {
+// writeBetweenMarkers replaces what the last run of `make NAME` wrote; the text
+// around it was written by hand.
+func writeBetweenMarkers(path, name, text string) error {
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(whole), beginMarker)
-	_, after, ok2 := strings.Cut(rest, endMarker)
+	begin, end := fmt.Sprintf("<!-- make %s: begin -->", name), fmt.Sprintf("<!-- make %s: end -->", name)
+	before, rest, ok := strings.Cut(string(whole), begin)
+	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return fmt.Errorf("%s: the lines %q and %q are needed, in this order", path, beginMarker, endMarker)
+		return fmt.Errorf("%s: the lines %q and %q are needed, in this order", path, begin, end)
 	}
-	return os.WriteFile(path, []byte(before+beginMarker+"\n\n"+text+"\n"+endMarker+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n\n"+text+"\n"+end+after), 0o644)
 }

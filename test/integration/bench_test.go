@@ -69,8 +69,17 @@ func TestBench(t *testing.T) {
 		require.True(t, ok)
 	}
 	require.True(t, t.Run("fill", func(t *testing.T) { r.fill = measureFill(t, s.repetitions) }))
-	require.True(t, t.Run("idle", func(t *testing.T) { r.idle = measureIdle(t, s.idle) }))
 	text := r.String()
 	t.Log("\n" + text)
-	require.NoError(t, writeBetweenMarkers(s.report, text))
+	require.NoError(t, writeBetweenMarkers(s.report, "bench", text))
+}
+
+// TestBenchIdle does the same for the daemon with nothing to do.
+func TestBenchIdle(t *testing.T) {
+	s := readSettings(t)
+	var b strings.Builder
+	b.WriteString(describeMachine(t) + s.command() + "\n")
+	measureIdle(t, s.idle).write(&b)
+	t.Log("\n" + b.String())
+	require.NoError(t, writeBetweenMarkers(s.report, "bench, nothing to do", b.String()))
 }
