@@ -261,7 +261,9 @@ func readAnswers(in *bufio.Reader) (answers []answer, err error) {
 		if err != nil {
 			return answers, err
 		}
-		answers = append(answers, a)
+		if a.status != http.StatusContinue {
+			answers = append(answers, a)
+		}
 	}
 }
 
