@@ -174,6 +174,13 @@ type traffic struct {
 
 func startTraffic(t *testing.T, url string) *traffic {
 	t.Helper()
+	return startTrafficOf(func() error {
+		_, err := ask(url, "")
+		return err
+	})
+}
+
+func startTrafficOf(send func() error) *traffic {
 	tr := &traffic{done: make(chan struct{})}
 	for range 4 {
 		tr.group.Go(func() {
@@ -183,7 +190,7 @@ func startTraffic(t *testing.T, url string) *traffic {
 					return
 				default:
 				}
-				if _, err := ask(url, ""); err != nil {
+				if err := send(); err != nil {
 					tr.first.CompareAndSwap(nil, err.Error())
 					tr.failed.Add(1)
 				}

@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/handler"
@@ -23,6 +25,7 @@ Commands:
   plan           print what sync would change, and change nothing
   status         print nodes, slots and states; with --json for programs
   reload         reload HAProxy without losing a slot (systemctl reload haproxy)
+  certificate    give HAProxy the certificate of --cert and --key without a reload
   check-config   check the configuration file and exit
   version        print the version
 
@@ -30,11 +33,14 @@ Flags:
   --config FILE    configuration file (default ` + handler.DefaultConfigPath + `)
   --timeout TIME   give up after this time; all but run (default 30s, e.g. 90s)
   --json           status as JSON
+  --cert FILE      the certificate with its chain, in PEM form
+  --key FILE       the certificate's private key, in PEM form, without a password
 
 Examples:
   iri-lb-handler status
   iri-lb-handler plan && echo 'HAProxy is in line with Consul'
   iri-lb-handler sync --timeout 10s
+  iri-lb-handler certificate --cert fullchain.pem --key privkey.pem
   curl -s http://127.0.0.1:9294/readyz
 
 Exit codes: 0 done, 1 failed, 2 there is something to change (plan), 3 wrong usage.
@@ -46,8 +52,11 @@ const (
 	exitUsage   = 3
 )
 
+var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "version"}
+
 type options struct {
 	command, config string
+	cert, key       string
 	timeout         time.Duration
 	json            bool
 }
@@ -85,8 +94,10 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&opts.config, "config", handler.DefaultConfigPath, "")
 	flags.DurationVar(&opts.timeout, "timeout", 30*time.Second, "")
 	flags.BoolVar(&opts.json, "json", false, "")
+	flags.StringVar(&opts.cert, "cert", "", "")
+	flags.StringVar(&opts.key, "key", "", "")
 	if len(args) == 0 {
-		return opts, errors.New("no command given (run, sync, plan, status, reload, check-config or version)")
+		return opts, fmt.Errorf("no command given (%s)", strings.Join(commands, ", "))
 	}
 	opts.command, args = args[0], args[1:]
 	switch opts.command {
@@ -94,9 +105,9 @@ func parse(args []string) (options, error) {
 		return opts, flag.ErrHelp
 	case "--version":
 		opts.command = "version"
-	case "run", "sync", "plan", "status", "reload", "check-config", "version":
-	default:
-		return opts, fmt.Errorf("unknown command %q (known: run, sync, plan, status, reload, check-config, version)", opts.command)
+	}
+	if !slices.Contains(commands, opts.command) {
+		return opts, fmt.Errorf("unknown command %q (known: %s)", opts.command, strings.Join(commands, ", "))
 	}
 	if err := flags.Parse(args); err != nil {
 		return opts, err
@@ -104,13 +115,23 @@ func parse(args []string) (options, error) {
 	if flags.NArg() > 0 {
 		return opts, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if opts.json && opts.command != "status" {
-		return opts, errors.New("--json is for status only")
+	return opts, opts.check()
+}
+
+// check is for what the flags package cannot say.
+func (o options) check() error {
+	replaces := o.command == "certificate"
+	switch {
+	case o.json && o.command != "status":
+		return errors.New("--json is for status only")
+	case !replaces && o.cert+o.key != "":
+		return errors.New("--cert and --key are for certificate only")
+	case replaces && (o.cert == "" || o.key == ""):
+		return errors.New("certificate needs --cert FILE and --key FILE")
+	case o.timeout <= 0:
+		return fmt.Errorf("--timeout %s is not a positive time", o.timeout)
 	}
-	if opts.timeout <= 0 {
-		return opts, fmt.Errorf("--timeout %s is not a positive time", opts.timeout)
-	}
-	return opts, nil
+	return nil
 }
 
 func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error {
@@ -122,16 +143,22 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		_, _ = fmt.Fprintf(stdout, "%s is valid\n", opts.config)
 		return nil
 	}
-	h, err := handler.New(cfg, journal.New("iri-lb-handler", stderr, cfg.LogLevel))
+	log := journal.New("iri-lb-handler", stderr, cfg.LogLevel)
+	if opts.command != "run" {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, opts.timeout)
+		defer cancel()
+	}
+	if opts.command == "certificate" { // Consul and its token are not needed
+		return handler.ReplaceCertificate(ctx, cfg, log, opts.cert, opts.key)
+	}
+	h, err := handler.New(cfg, log)
 	if err != nil {
 		return err
 	}
-	if opts.command == "run" {
-		return h.Run(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
-	defer cancel()
 	switch opts.command {
+	case "run":
+		return h.Run(ctx)
 	case "reload":
 		return h.Reload(ctx)
 	case "plan":

@@ -61,6 +61,9 @@ type HAProxyConfig struct {
 	SlotOverflow bool `yaml:"slot_overflow"`
 	// CAFile verifies the nodes behind such servers, as HAProxy sees the path.
 	CAFile string `yaml:"ca_file"`
+	// Certificate is the file that HAProxy reads its own certificate and key from.
+	// HAProxy knows them by this path.
+	Certificate string `yaml:"certificate"`
 }
 
 // PoolsConfig has the two pools.
@@ -88,6 +91,7 @@ func DefaultConfig() Config {
 			AdminSockets: []string{"/run/haproxy/admin.sock"},
 			MasterSocket: "/run/haproxy/master.sock",
 			StateFile:    "/var/lib/haproxy/srv.state",
+			Certificate:  "/etc/haproxy/ssl/certkey.pem",
 		},
 		Pools: PoolsConfig{
 			Default: PoolConfig{Backend: "iri_back"},
@@ -130,6 +134,8 @@ func (c Config) check() error {
 		checkPath("haproxy.master_socket", c.HAProxy.MasterSocket),
 		checkPath("haproxy.state_file", c.HAProxy.StateFile),
 		checkMap("haproxy.ca_file", c.HAProxy.CAFile),
+		checkSet("haproxy.certificate", c.HAProxy.Certificate),
+		checkMap("haproxy.certificate", c.HAProxy.Certificate),
 		c.checkPools(),
 		checkPercent("warning_percent", c.WarningPercent, 1),
 		checkPercent("guard_percent", c.GuardPercent, 0),

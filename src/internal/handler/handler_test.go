@@ -46,6 +46,8 @@ func TestABadConfigurationNamesTheKey(t *testing.T) {
 		"haproxy: {admin_sockets: []}":           "haproxy.admin_sockets",
 		"haproxy: {admin_sockets: [/x, /x]}":     "there twice",
 		"haproxy: {ca_file: '/a b'}":             "haproxy.ca_file",
+		"haproxy: {certificate: '/a b'}":         "haproxy.certificate",
+		"haproxy: {certificate: ''}":             "haproxy.certificate: must not be empty",
 		"pools: {pow: {sni_map: x}}":             "pools.pow.sni_map",
 		"warning_percent: 0":                     "warning_percent",
 		"guard_percent: 101":                     "guard_percent",

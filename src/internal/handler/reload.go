@@ -118,9 +118,23 @@ func (t *target) restoreMaxConn(ctx context.Context, before map[runtime.SlotID]r
 // writeFile replaces the file at once: a reader sees the old text or the new.
 // HAProxy reads it as root.
 func writeFile(path, text string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	staged, err := stageFile(path, text)
 	if err != nil {
 		return err
+	}
+	if err := os.Rename(staged, path); err != nil {
+		_ = os.Remove(staged)
+		return err
+	}
+	return nil
+}
+
+// stageFile writes a file beside path that a rename can put in its place. Only
+// its owner may read it.
+func stageFile(path, text string) (staged string, err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return "", err
 	}
 	_, err = tmp.WriteString(text)
 	if err == nil {
@@ -129,12 +143,9 @@ func writeFile(path, text string) error {
 	if closeErr := tmp.Close(); err == nil {
 		err = closeErr
 	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
 	if err != nil {
 		_ = os.Remove(tmp.Name())
-		return fmt.Errorf("write %s: %w", path, err)
+		return "", fmt.Errorf("write %s: %w", path, err)
 	}
-	return nil
+	return tmp.Name(), nil
 }

@@ -69,12 +69,25 @@ const (
 // answer from a bad one: the runtime API has no status codes, and for a changed
 // address success and failure even have the same severity.
 type Command struct {
-	line   string
-	accept func(reply string) bool
-	hidden bool
+	line string
+	// payload are the lines that belong to it. They end with an empty line, so they
+	// have none; and they are never shown.
+	payload string
+	accept  func(reply string) bool
+	hidden  bool
 }
 
-// String is the line as it is sent, for logs.
+// write appends what HAProxy gets.
+func (c Command) write(to *strings.Builder) {
+	to.WriteString(c.line)
+	if c.payload != "" {
+		to.WriteString(" <<\n")
+		to.WriteString(c.payload)
+	}
+	to.WriteByte('\n')
+}
+
+// String is the line as it is sent, for logs. The payload may be a secret.
 func (c Command) String() string { return c.line }
 
 // Hidden says that what the command changes is not in "show servers state".
@@ -83,6 +96,9 @@ func (c Command) Hidden() bool { return c.hidden }
 // err is nil when the reply says that the command did what it should.
 func (c Command) err(reply string) error {
 	reply = strings.TrimSpace(reply)
+	if c.payload != "" {
+		reply = strings.TrimLeft(reply, "+ ") // the prompts for more lines
+	}
 	if c.accept(reply) {
 		return nil
 	}

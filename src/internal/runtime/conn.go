@@ -132,8 +132,7 @@ func (c *Conn) exchange(ctx context.Context, cmds []Command) ([]string, error) {
 func (c *Conn) write(ctx context.Context, cmds []Command) error {
 	var lines strings.Builder
 	for _, cmd := range cmds {
-		lines.WriteString(cmd.line)
-		lines.WriteByte('\n')
+		cmd.write(&lines)
 	}
 	until := time.Now().Add(patience)
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
