@@ -291,7 +291,7 @@ func TestABadCertificateChangesNothing(t *testing.T) {
 	_, err = f.command("abort ssl cert " + f.other)
 	require.NoError(t, err)
 	// The same by its buffer, which is smaller here than the play makes it.
-	code, text = f.replace(t, long(t, good))
+	code, text = f.replace(t, longChain(t, good))
 	assert.Equal(t, 1, code, "%s", text)
 	assert.Contains(t, text, f.file+" is as it was")
 	f.requireSerial(t, 1)
@@ -308,8 +308,8 @@ func withoutEmptyLines(text []byte) string {
 	return strings.ReplaceAll(string(text), "\n\n", "\n")
 }
 
-// long has a chain that is longer than HAProxy's default buffer.
-func long(t *testing.T, p pair) pair {
+// longChain has a chain that is longer than HAProxy's default buffer.
+func longChain(t *testing.T, p pair) pair {
 	t.Helper()
 	chain, err := os.ReadFile(p.cert)
 	require.NoError(t, err)

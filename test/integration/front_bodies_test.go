@@ -15,7 +15,7 @@ import (
 const limit = 1_000_000
 
 // bodyRows are the requests that differ in their bodies.
-func bodyRows() []row {
+func bodyRows() []tableRow {
 	rows := spellingRows()
 	rows = append(rows, chunkRows()...)
 	rows = append(rows, sizeRows()...)
@@ -46,12 +46,12 @@ func mainOrders() []order {
 	return []order{all[0], all[2], all[3]}
 }
 
-func (o order) row(how, body string) row {
+func (o order) tableRow(how, body string) tableRow {
 	name := o.command + ", " + how
 	if o.source != "" {
 		name += ", from the whitelist"
 	}
-	return row{name: name, request: request{body: body, source: o.source}, want: o.want}
+	return tableRow{name: name, request: request{body: body, source: o.source}, want: o.want}
 }
 
 // spelling is a way to write a body that every JSON parser reads alike; X stands
@@ -124,14 +124,14 @@ func escapings() map[string]func(string) string {
 }
 
 // spellingRows: how a body is written does not change its way.
-func spellingRows() []row {
-	var rows []row
+func spellingRows() []tableRow {
+	var rows []tableRow
 	for _, o := range orders() {
 		for _, s := range spellings() {
-			rows = append(rows, o.row(s.how, strings.ReplaceAll(s.body, "X", o.command)))
+			rows = append(rows, o.tableRow(s.how, strings.ReplaceAll(s.body, "X", o.command)))
 		}
 		for how, escape := range escapings() {
-			rows = append(rows, o.row(how, `{"command":"`+escape(o.command)+`"}`))
+			rows = append(rows, o.tableRow(how, `{"command":"`+escape(o.command)+`"}`))
 		}
 		// HORNET reads commands in any letter case.
 		for how, change := range map[string]func(string) string{"upper case": strings.ToUpper, "lower case": strings.ToLower} {
@@ -139,26 +139,26 @@ func spellingRows() []row {
 			if o.want.status == 403 {
 				changed.want = denied(change(o.command))
 			}
-			rows = append(rows, changed.row(how, `{"command":"`+change(o.command)+`"}`))
+			rows = append(rows, changed.tableRow(how, `{"command":"`+change(o.command)+`"}`))
 		}
 	}
 	return rows
 }
 
 // chunkRows: nor does the way that it is cut into pieces.
-func chunkRows() []row {
-	var rows []row
+func chunkRows() []tableRow {
+	var rows []tableRow
 	for _, o := range orders() {
 		small := `{"trytes":["9999"],"command":"` + o.command + `","minWeightMagnitude":14}`
 		for _, size := range []int{1, 2, 7, 16, 64, 4096} {
-			r := o.row(fmt.Sprintf("pieces of %d bytes", size), small)
+			r := o.tableRow(fmt.Sprintf("pieces of %d bytes", size), small)
 			r.chunk = size
 			rows = append(rows, r)
 		}
 	}
 	for _, o := range mainOrders() {
 		for _, size := range []int{997, 65536} {
-			r := o.row(fmt.Sprintf("900 kB in pieces of %d bytes, the command last", size), padded(900_000, o.command))
+			r := o.tableRow(fmt.Sprintf("900 kB in pieces of %d bytes, the command last", size), padded(900_000, o.command))
 			r.chunk = size
 			rows = append(rows, r)
 		}
@@ -173,17 +173,17 @@ func padded(size int, command string) string {
 }
 
 // sizeRows: nor does its size, up to IRI's own limit.
-func sizeRows() []row {
-	var rows []row
+func sizeRows() []tableRow {
+	var rows []tableRow
 	for _, o := range mainOrders() {
 		for _, size := range []int{16_384, 65_536, 524_288, limit - 1, limit} {
-			rows = append(rows, o.row(fmt.Sprintf("%d bytes, the command last", size), padded(size, o.command)))
+			rows = append(rows, o.tableRow(fmt.Sprintf("%d bytes, the command last", size), padded(size, o.command)))
 		}
-		last := o.row("exactly the limit, in pieces", padded(limit, o.command))
+		last := o.tableRow("exactly the limit, in pieces", padded(limit, o.command))
 		last.chunk = 50_000
-		rows = append(rows, last, o.row("900 kB after it", `{"command":"`+o.command+`","trytes":["`+strings.Repeat("9", 900_000)+`"]}`))
+		rows = append(rows, last, o.tableRow("900 kB after it", `{"command":"`+o.command+`","trytes":["`+strings.Repeat("9", 900_000)+`"]}`))
 		for _, size := range []int{limit + 1, limit + 40_000, 1_048_576, 3_000_000} {
-			r := o.row(fmt.Sprintf("%d bytes: too long", size), padded(size, o.command))
+			r := o.tableRow(fmt.Sprintf("%d bytes: too long", size), padded(size, o.command))
 			r.want = tooLong
 			inPieces := r
 			inPieces.name, inPieces.chunk = r.name+", in pieces", 30_000
@@ -191,10 +191,10 @@ func sizeRows() []row {
 		}
 	}
 	return append(rows,
-		row{"a bundle of 100 transactions", request{body: bundle(100)}, atPoW},
-		row{"a bundle of 300 transactions in pieces", request{body: bundle(300), chunk: 8192}, atPoW},
-		row{"ten thousand hashes", request{body: hashes(10_000)}, atDefault},
-		row{"eleven thousand hashes in pieces", request{body: hashes(11_000), chunk: 8192}, atDefault},
+		tableRow{"a bundle of 100 transactions", request{body: bundle(100)}, atPoW},
+		tableRow{"a bundle of 300 transactions in pieces", request{body: bundle(300), chunk: 8192}, atPoW},
+		tableRow{"ten thousand hashes", request{body: hashes(10_000)}, atDefault},
+		tableRow{"eleven thousand hashes in pieces", request{body: hashes(11_000), chunk: 8192}, atDefault},
 	)
 }
 
@@ -387,8 +387,8 @@ func gzipped(text string) string {
 }
 
 // disguiseRows: a body that could be read in two ways reaches no node.
-func disguiseRows() []row {
-	var rows []row
+func disguiseRows() []tableRow {
+	var rows []tableRow
 	for _, command := range []string{"attachToTangle", "getNeighbors"} {
 		for _, d := range disguises() {
 			body := strings.ReplaceAll(d.body, "X", command)
@@ -396,7 +396,7 @@ func disguiseRows() []row {
 			if how == "" {
 				how = shorten(d.body)
 			}
-			rows = append(rows, row{command + " disguised: " + how, request{body: body}, unreadable})
+			rows = append(rows, tableRow{command + " disguised: " + how, request{body: body}, unreadable})
 		}
 	}
 	for name, body := range map[string]string{
@@ -407,17 +407,17 @@ func disguiseRows() []row {
 		"1 MB of quotes": strings.Repeat(`"`, limit), "1 MB of braces": strings.Repeat("{", limit), "1 MB of backslashes": `{"` + strings.Repeat(`\`, limit-2),
 		"100000 empty keys": "{" + strings.Repeat(`"":0,`, 100_000) + `"":0}`,
 	} {
-		rows = append(rows, row{"no command: " + name, request{body: body}, unreadable})
+		rows = append(rows, tableRow{"no command: " + name, request{body: body}, unreadable})
 	}
-	return append(rows, row{"no command: only other keys", request{body: `{"a":1}`}, noCommand})
+	return append(rows, tableRow{"no command: only other keys", request{body: `{"a":1}`}, noCommand})
 }
 
 // otherCommandRows: commands that look like others.
-func otherCommandRows() []row {
-	var rows []row
+func otherCommandRows() []tableRow {
+	var rows []tableRow
 	add := func(name, command string, want verdict) {
 		text, _ := json.Marshal(map[string]string{"command": command})
-		rows = append(rows, row{name, request{body: string(text)}, want})
+		rows = append(rows, tableRow{name, request{body: string(text)}, want})
 	}
 	// IRI and HORNET know neither; what matters is that none reads them as PoW and
 	// gets them in the wrong pool.
@@ -444,19 +444,19 @@ func otherCommandRows() []row {
 	}
 	add("addNeighbors", "addNeighbors", denied("addNeighbors"))
 	// No command has a solidus, and HAProxy does not read one that is escaped.
-	rows = append(rows, row{"an escaped solidus in the command", request{body: `{"command":"getNodeInfo\/x"}`}, unreadable})
+	rows = append(rows, tableRow{"an escaped solidus in the command", request{body: `{"command":"getNodeInfo\/x"}`}, unreadable})
 	for how, body := range map[string]string{
-		"an escaped quote": `{"command":"get\u0022NodeInfo"}`,
+		"an escaped quote":     `{"command":"get\u0022NodeInfo"}`,
 		"an escaped backslash": `{"command":"get\u005cNodeInfo"}`,
 	} {
-		rows = append(rows, row{how + " in the command", request{body: body}, atDefault})
+		rows = append(rows, tableRow{how + " in the command", request{body: body}, atDefault})
 	}
 	notHere := verdict{status: 403, error: `^This request is not allowed here$`}
 	return append(rows,
-		row{"haproxy_bad_command", request{body: `{"command":"broadcastTransactions","trytes":[]}`}, notHere},
-		row{"haproxy_bad_command in any letter case", request{body: `{"command":"getTips","a":"XYZZY"}`}, notHere},
-		row{"haproxy_bad_command after 900 kB", request{body: `{"command":"getTips","a":"` + strings.Repeat("9", 900_000) + `xyzzy"}`}, notHere},
-		row{"haproxy_bad_command for the whitelist too", request{body: `{"command":"getTips","a":"xyzzy"}`, source: trusted}, notHere},
-		row{"not quite haproxy_bad_command", request{body: `{"command":"getTips","a":"xyzz"}`}, atDefault},
+		tableRow{"haproxy_bad_command", request{body: `{"command":"broadcastTransactions","trytes":[]}`}, notHere},
+		tableRow{"haproxy_bad_command in any letter case", request{body: `{"command":"getTips","a":"XYZZY"}`}, notHere},
+		tableRow{"haproxy_bad_command after 900 kB", request{body: `{"command":"getTips","a":"` + strings.Repeat("9", 900_000) + `xyzzy"}`}, notHere},
+		tableRow{"haproxy_bad_command for the whitelist too", request{body: `{"command":"getTips","a":"xyzzy"}`, source: trusted}, notHere},
+		tableRow{"not quite haproxy_bad_command", request{body: `{"command":"getTips","a":"xyzz"}`}, atDefault},
 	)
 }

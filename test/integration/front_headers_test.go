@@ -15,18 +15,18 @@ const (
 
 // headerRows are the requests that differ in their method and headers, whatever
 // version of HTTP they come by.
-func headerRows() []row {
-	var rows []row
+func headerRows() []tableRow {
+	var rows []tableRow
 	for name, body := range map[string]string{"attachToTangle": powBody, "getNeighbors": deniedBody, "getNodeInfo": infoBody, "no command": "{}"} {
 		for _, method := range []string{"GET", "PUT", "DELETE", "PATCH", "TRACE", "post", "Post", "PROPFIND", "FOO"} {
-			rows = append(rows, row{method + " with " + name, request{method: method, body: body}, notPost})
+			rows = append(rows, tableRow{method + " with " + name, request{method: method, body: body}, notPost})
 		}
 		rows = append(rows,
-			row{"OPTIONS with " + name, request{method: "OPTIONS", body: body}, preflight},
-			row{"OPTIONS without the API version, with " + name, request{method: "OPTIONS", plain: true, body: body}, preflight},
-			row{"no API version, with " + name, request{plain: true, body: body}, noVersion},
-			row{"no API version, GET with " + name, request{plain: true, method: "GET", body: body}, noVersion},
-			row{"no API version, from the whitelist, with " + name, request{plain: true, body: body, source: trusted}, noVersion},
+			tableRow{"OPTIONS with " + name, request{method: "OPTIONS", body: body}, preflight},
+			tableRow{"OPTIONS without the API version, with " + name, request{method: "OPTIONS", plain: true, body: body}, preflight},
+			tableRow{"no API version, with " + name, request{plain: true, body: body}, noVersion},
+			tableRow{"no API version, GET with " + name, request{plain: true, method: "GET", body: body}, noVersion},
+			tableRow{"no API version, from the whitelist, with " + name, request{plain: true, body: body, source: trusted}, noVersion},
 		)
 	}
 	with := func(name string, want verdict, body string, pairs ...string) {
@@ -34,7 +34,7 @@ func headerRows() []row {
 		for i := 0; i < len(pairs); i += 2 {
 			header.Add(pairs[i], pairs[i+1])
 		}
-		rows = append(rows, row{name, request{body: body, header: header}, want})
+		rows = append(rows, tableRow{name, request{body: body, header: header}, want})
 	}
 	// IRI wants the header to be there and never reads it.
 	with("an empty API version", atDefault, infoBody, "X-Iota-Api-Version", "")

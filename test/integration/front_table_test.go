@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// row is one request and what must become of it.
-type row struct {
+// tableRow is one request and what must become of it.
+type tableRow struct {
 	name string
 	request
 	want verdict
@@ -108,7 +108,7 @@ func TestFrontTable(t *testing.T) {
 }
 
 // judge compares what came back, and what the nodes got, with the row's verdict.
-func (p *pools) judge(t *testing.T, r row, got answer) {
+func (p *pools) judge(t *testing.T, r tableRow, got answer) {
 	t.Helper()
 	p.judgeArrivals(t, r)
 	if r.want.node != "" {
@@ -119,7 +119,7 @@ func (p *pools) judge(t *testing.T, r row, got answer) {
 }
 
 // judgeArrivals wants the request at its node once and unchanged, or nowhere.
-func (p *pools) judgeArrivals(t *testing.T, r row) {
+func (p *pools) judgeArrivals(t *testing.T, r tableRow) {
 	t.Helper()
 	for _, node := range p.nodes {
 		arrived := node.take(t)

@@ -29,6 +29,7 @@ type front struct {
 	port      int
 	statsPort int
 	https     bool
+	statsTLS  bool
 	container *dockertest.Resource
 }
 
@@ -65,7 +66,7 @@ func prepareFronts(t *testing.T, addresses []string, vars map[string]any) []*fro
 	files := renderFront(t, addresses, all)
 	var fronts []*front
 	for _, address := range addresses {
-		f := &front{dir: socketDir(t), port: ports[0], statsPort: ports[1], https: all["haproxy_https"] == true}
+		f := &front{dir: socketDir(t), port: ports[0], statsPort: ports[1], https: all["haproxy_https"] == true, statsTLS: all["haproxy_stats_https"] == true}
 		scheme := "http"
 		if f.https {
 			scheme = "https"

@@ -1,0 +1,181 @@
+//go:build integration
+
+package integration
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	dc "github.com/ory/dockertest/v3/docker"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// hashOf is what an operator writes into haproxy_users.
+func hashOf(t *testing.T, password string) string {
+	t.Helper()
+	out, err := exec.Command("openssl", "passwd", "-5", password).Output()
+	require.NoError(t, err)
+	return strings.TrimSpace(string(out))
+}
+
+func basic(user, password string) http.Header {
+	return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))}}
+}
+
+func TestFrontUsers(t *testing.T) {
+	p := startPools(t, map[string]any{
+		"haproxy_remote_auth": true, "haproxy_users": map[string]string{"alice": hashOf(t, "pass'word"), "bob": hashOf(t, "other")},
+	})
+	unknown := verdict{status: 401, error: `^User and password are needed$`}
+	for name, header := range map[string]http.Header{
+		"none": nil, "a wrong password": basic("alice", "other"), "no such user": basic("carol", "other"), "an empty password": basic("alice", ""),
+		"not base64": {"Authorization": {"Basic §§§"}}, "another scheme": {"Authorization": {"Bearer abc"}}, "no colon": {"Authorization": {"Basic YWxpY2U="}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.judge(t, tableRow{want: unknown}, p.send(t, request{header: header, body: info}))
+		})
+	}
+	t.Run("the right one", func(t *testing.T) {
+		got := p.send(t, request{header: basic("alice", "pass'word"), body: info})
+		assert.Equal(t, toDefault, got.header.Get("X-Fake-Node"))
+		arrived := p.nodes[0].take(t)
+		require.Len(t, arrived, 1)
+		assert.Empty(t, arrived[0].header.Values("Authorization"), "the password is not for the node")
+	})
+	t.Run("a denied command all the same", func(t *testing.T) {
+		p.judge(t, tableRow{want: denied("getNeighbors")}, p.send(t, request{header: basic("bob", "other"), body: `{"command":"getNeighbors"}`}))
+	})
+	t.Run("a preflight", func(t *testing.T) {
+		got := p.send(t, request{method: http.MethodOptions, plain: true})
+		p.judge(t, tableRow{want: preflight}, got)
+		assert.Contains(t, got.header.Get("Access-Control-Allow-Headers"), "Authorization")
+	})
+	assert.NotContains(t, p.logs(t), "pass'word")
+}
+
+// The file of the whitelist is read again by a reload.
+func TestFrontWhitelistFile(t *testing.T) {
+	p := startPools(t, map[string]any{"haproxy_use_whitelist_file": true, "haproxy_whitelist": []string{"127.0.0.41"}, "haproxy_source_max_requests": 3})
+	neighbours := `{"command":"getNeighbors"}`
+	p.requireServed(t, "127.0.0.41", neighbours, toDefault)
+	p.nodes[0].take(t)
+	p.judge(t, tableRow{want: denied("getNeighbors")}, p.from(t, "127.0.0.42", neighbours))
+	require.NoError(t, os.WriteFile(p.dir+"/etc/whitelist.lst", []byte("# mine\n127.0.0.42\n2001:db8::/32\n"), 0o600))
+	require.NoError(t, docker.Client.KillContainer(dc.KillContainerOptions{ID: p.container.Container.ID, Signal: dc.SIGUSR2}))
+	eventually(t, 10*time.Second, "the new worker knows it", func() error {
+		_, _ = p.command("set server iri_back/http1 addr " + strings.ReplaceAll(p.nodes[0].addr, ":", " port "))
+		_, _ = p.command("set server iri_back/http1 state ready")
+		if got := p.from(t, "127.0.0.42", neighbours); got.header.Get("X-Fake-Node") == "" {
+			return fmt.Errorf("%d %s", got.status, got.body)
+		}
+		return nil
+	})
+	for range 10 {
+		p.requireServed(t, "127.0.0.42", info, toDefault)
+	}
+}
+
+func TestFrontAnswers(t *testing.T) {
+	p := startPools(t, map[string]any{"haproxy_https": true, "haproxy_https_response_headers": map[string]string{
+		"Strict-Transport-Security": "max-age=77", "X-Frame-Options": "DENY", "X-Percent": "100% 'quoted'",
+	}})
+	for _, r := range []request{{body: info}, {body: "{}"}, {method: http.MethodOptions}} {
+		got := p.send(t, r)
+		assert.Equal(t, "max-age=77", got.header.Get("Strict-Transport-Security"))
+		assert.Equal(t, "DENY", got.header.Get("X-Frame-Options"))
+		assert.Equal(t, "100% 'quoted'", got.header.Get("X-Percent"))
+		assert.Equal(t, []string{"*"}, got.header.Values("Access-Control-Allow-Origin"))
+	}
+	got := p.send(t, request{method: http.MethodOptions, plain: true, header: http.Header{"Origin": {"https://wallet.example"}}})
+	assert.Equal(t, "POST, OPTIONS", got.header.Get("Access-Control-Allow-Methods"))
+	assert.Contains(t, got.header.Get("Access-Control-Allow-Headers"), "X-IOTA-API-Version")
+	p.nodes[0].take(t)
+
+	got = p.send(t, request{body: info, header: http.Header{"Accept-Encoding": {"gzip"}, "X-Forwarded-For": {"192.0.2.1"}}})
+	assert.Equal(t, "gzip", got.header.Get("Content-Encoding"))
+	arrived := p.nodes[0].take(t)
+	require.Len(t, arrived, 1)
+	assert.Equal(t, []string{"127.0.0.1"}, arrived[0].header.Values("X-Forwarded-For"), "what the client claims is not passed on")
+}
+
+func TestFrontLog(t *testing.T) {
+	p := startPools(t, map[string]any{"haproxy_whitelist": []string{}})
+	p.send(t, request{source: "127.0.0.51", body: `{"command":"getTips\u0022,\u005c","seed":"SECRET9SEED"}`, header: basic("alice", "SECRET")})
+	p.send(t, request{source: "127.0.0.52", body: `{"command":"getNeighbors","seed":"SECRET9SEED"}`})
+	p.send(t, request{source: "127.0.0.53", body: "SECRET9SEED"})
+	entries := map[string]map[string]any{}
+	eventually(t, 5*time.Second, "three lines", func() error {
+		for line := range strings.Lines(p.logs(t)) {
+			_, text, ok := strings.Cut(strings.TrimSpace(line), "<6>")
+			var entry map[string]any
+			if ok && json.Unmarshal([]byte(text), &entry) == nil {
+				entries[entry["client"].(string)] = entry
+			}
+		}
+		if len(entries) < 3 {
+			return fmt.Errorf("%v\n%s", entries, p.logs(t))
+		}
+		return nil
+	})
+	served := entries["127.0.0.51"]
+	assert.Equal(t, []any{`getTips",\`, "iri_back", "http1", p.nodes[0].addr, 200.0, "--"},
+		[]any{served["command"], served["pool"], served["slot"], served["node"], served["status"], served["end"]})
+	for _, name := range []string{"wait_ms", "connect_ms", "answer_ms", "total_ms", "bytes_in", "bytes_out"} {
+		assert.IsType(t, 0.0, served[name], name)
+	}
+	refused := entries["127.0.0.52"]
+	assert.Equal(t, []any{"getNeighbors", 403.0, "PR"}, []any{refused["command"], refused["status"], refused["end"]})
+	assert.Equal(t, 400.0, entries["127.0.0.53"]["status"])
+	assert.NotContains(t, p.logs(t), "SECRET")
+}
+
+func TestFrontStatistics(t *testing.T) {
+	get := func(t *testing.T, f *front, path, user, password string) (int, string) {
+		t.Helper()
+		scheme := "http"
+		if f.statsTLS {
+			scheme = "https"
+		}
+		req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s://127.0.0.1:%d%s", scheme, f.statsPort, path), nil)
+		require.NoError(t, err)
+		if user != "" {
+			req.SetBasicAuth(user, password)
+		}
+		// #nosec: the certificate signs itself
+		client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+		resp, err := client.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(bufio.NewReader(resp.Body))
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	open := startFront(t, nil)
+	status, body := get(t, open, "/", "", "")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, body, "iri_pow_back")
+	status, body = get(t, open, "/metrics", "", "")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, body, `haproxy_backend_status{proxy="iri_back"`)
+
+	closed := startFront(t, map[string]any{"haproxy_stats_https": true, "haproxy_stats_users": map[string]string{"admin": hashOf(t, "secret")}})
+	for _, path := range []string{"/", "/metrics"} {
+		status, _ = get(t, closed, path, "", "")
+		assert.Equal(t, 401, status)
+		status, _ = get(t, closed, path, "admin", "wrong")
+		assert.Equal(t, 401, status)
+		status, _ = get(t, closed, path, "admin", "secret")
+		assert.Equal(t, 200, status)
+	}
+}
