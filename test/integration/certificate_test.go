@@ -201,7 +201,8 @@ func TestACertificateIsReplacedWithoutALoss(t *testing.T) {
 
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	for serial, key := range map[int64]crypto.Signer{2: ecKey(t), 3: rsaKey, 4: ecKey(t)} {
+	for i, key := range []crypto.Signer{ecKey(t), rsaKey, ecKey(t)} {
+		serial := int64(2 + i)
 		code, text := f.replace(t, newPair(t, serial, key, 0))
 		require.Zero(t, code, "%s", text)
 		assert.Contains(t, text, "certificate replaced")
@@ -211,7 +212,11 @@ func TestACertificateIsReplacedWithoutALoss(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	last := newPair(t, 5, ecKey(t), 0)
-	code, text := f.replace(t, last)
+	code, text := runProgram(t, "iri-lb-handler", "check-certificate", "--cert", last.cert, "--key", last.key)
+	require.Zero(t, code, "%s", text)
+	assert.Contains(t, text, "are valid: CN=lb.example.org, until ")
+	f.requireSerial(t, 4)
+	code, text = f.replace(t, last)
 	require.Zero(t, code, "%s", text)
 
 	_, err = io.WriteString(open, "Host: x\r\n\r\n")

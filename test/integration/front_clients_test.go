@@ -166,7 +166,7 @@ func viaRaw(f *front, r request) (answer, error) {
 	} else {
 		out.WriteString("Transfer-Encoding: chunked\r\n\r\n" + chunked(r.body, r.chunk, ""))
 	}
-	answers, err := exchange(f, r.source, out.String())
+	answers, err := exchange(f, r.source, 1, out.String())
 	if err != nil {
 		return answer{}, err
 	}
@@ -191,8 +191,10 @@ func chunked(body string, size int, extension string) string {
 const untilContinue = "\x00wait for 100\x00"
 
 // exchange sends the pieces as they are, each in a packet of its own, and reads
-// answers until HAProxy closes.
-func exchange(f *front, source string, parts ...string) ([]answer, error) {
+// answers until HAProxy closes. It says that nothing more will come when it has
+// the answers that it expects (with 0, at once): earlier, HAProxy would not answer
+// what it has not looked at yet.
+func exchange(f *front, source string, expected int, parts ...string) ([]answer, error) {
 	c, err := f.dialTLS(source, "http/1.1")
 	if err != nil {
 		return nil, err
@@ -220,15 +222,19 @@ func exchange(f *front, source string, parts ...string) ([]answer, error) {
 			first = i + 1
 		}
 	}
-	// A refusal may come before all of a body is written.
-	group.Go(func() {
-		if writeParts(c, parts[first:]) == nil {
-			if half, ok := c.(interface{ CloseWrite() error }); ok {
-				_ = half.CloseWrite()
-			}
+	end := func(count int) {
+		if half, ok := c.(interface{ CloseWrite() error }); ok && count == expected {
+			_ = half.CloseWrite()
 		}
+	}
+	// A refusal may come before all of a body is written.
+	written := make(chan struct{})
+	group.Go(func() {
+		defer close(written)
+		_ = writeParts(c, parts[first:])
+		end(0)
 	})
-	answers, err := readAnswers(in)
+	answers, err := readAnswers(in, func(count int) { <-written; end(count) })
 	_ = c.Close()
 	return answers, err
 }
@@ -245,7 +251,8 @@ func writeParts(c net.Conn, parts []string) error {
 	return nil
 }
 
-func readAnswers(in *bufio.Reader) (answers []answer, err error) {
+// readAnswers calls counted after each answer.
+func readAnswers(in *bufio.Reader, counted func(int)) (answers []answer, err error) {
 	for {
 		if _, err := in.Peek(1); err != nil {
 			if err == io.EOF {
@@ -263,6 +270,7 @@ func readAnswers(in *bufio.Reader) (answers []answer, err error) {
 		}
 		if a.status != http.StatusContinue {
 			answers = append(answers, a)
+			counted(len(answers))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/certificate"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/handler"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/journal"
 )
@@ -20,14 +21,15 @@ const usage = `Usage: iri-lb-handler COMMAND [flags]
 Mirrors the nodes that are registered in Consul into HAProxy's slots.
 
 Commands:
-  run            stay and apply every change at once (the daemon)
-  sync           compare once, change what differs, and exit
-  plan           print what sync would change, and change nothing
-  status         print nodes, slots and states; with --json for programs
-  reload         reload HAProxy without losing a slot (systemctl reload haproxy)
-  certificate    give HAProxy the certificate of --cert and --key without a reload
-  check-config   check the configuration file and exit
-  version        print the version
+  run                stay and apply every change at once (the daemon)
+  sync               compare once, change what differs, and exit
+  plan               print what sync would change, and change nothing
+  status             print nodes, slots and states; with --json for programs
+  reload             reload HAProxy without losing a slot (systemctl reload haproxy)
+  certificate        give HAProxy the certificate of --cert and --key without a reload
+  check-config       check the configuration file and exit
+  check-certificate  check --cert and --key as certificate does, and change nothing
+  version            print the version
 
 Flags:
   --config FILE    configuration file (default ` + handler.DefaultConfigPath + `)
@@ -52,7 +54,7 @@ const (
 	exitUsage   = 3
 )
 
-var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "version"}
+var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "check-certificate", "version"}
 
 type options struct {
 	command, config string
@@ -120,14 +122,14 @@ func parse(args []string) (options, error) {
 
 // check is for what the flags package cannot say.
 func (o options) check() error {
-	replaces := o.command == "certificate"
+	pair := o.command == "certificate" || o.command == "check-certificate"
 	switch {
 	case o.json && o.command != "status":
 		return errors.New("--json is for status only")
-	case !replaces && o.cert+o.key != "":
-		return errors.New("--cert and --key are for certificate only")
-	case replaces && (o.cert == "" || o.key == ""):
-		return errors.New("certificate needs --cert FILE and --key FILE")
+	case !pair && o.cert+o.key != "":
+		return errors.New("--cert and --key are for certificate and check-certificate only")
+	case pair && (o.cert == "" || o.key == ""):
+		return fmt.Errorf("%s needs --cert FILE and --key FILE", o.command)
 	case o.timeout <= 0:
 		return fmt.Errorf("--timeout %s is not a positive time", o.timeout)
 	}
@@ -135,6 +137,13 @@ func (o options) check() error {
 }
 
 func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error {
+	if opts.command == "check-certificate" {
+		pair, err := certificate.Load(opts.cert, opts.key, time.Now())
+		if err == nil {
+			_, _ = fmt.Fprintf(stdout, "%s and %s are valid: %s, until %s\n", opts.cert, opts.key, pair, pair.Leaf().NotAfter.UTC().Format(time.RFC3339))
+		}
+		return err
+	}
 	cfg, err := handler.LoadConfig(opts.config)
 	if err != nil {
 		return err
