@@ -45,7 +45,7 @@ test: ## Run all tests: unit, integration, molecule
 
 .PHONY: test-unit
 test-unit: ## Run the Go tests that need nothing but Go
-	@tools/go.sh test -race $(GO_TEST_FLAGS) ./src/...
+	@tools/go.sh test -race $(GO_TEST_FLAGS) ./src/... ./test/iribody
 
 .PHONY: test-integration
 test-integration: setup ## Run the Go tests against real Consul and HAProxy containers
@@ -62,6 +62,10 @@ chaos: setup ## Break everything under traffic and write what was lost into docs
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)
 	@tools/fuzz.sh
+
+.PHONY: fuzz-front
+fuzz-front: setup ## Send random bodies through the front end, for FRONT_FUZZ_TIME (10m)
+	@FRONT_FUZZ_TIME="$${FRONT_FUZZ_TIME:-10m}" tools/go.sh test -count=1 -tags integration -run '^TestFrontFuzz$$' -timeout 0 -v $(GO_TEST_FLAGS) ./test/integration/...
 
 .PHONY: test-molecule
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall

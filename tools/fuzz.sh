@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 TIME=${FUZZ_TIME:-60s}
 
 total=0
-for package in $(tools/go.sh list ./src/...); do
+for package in $(tools/go.sh list ./src/... ./test/iribody); do
   for target in $(tools/go.sh test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
     log=$(mktemp)
     tools/go.sh test -run '^$' -fuzz "^$target\$" -fuzztime "$TIME" "$package" 2>&1 | tee "$log" | grep -E 'Failing|panic|FAIL' >&2 || true

@@ -119,7 +119,9 @@ func assertClean(t *testing.T, pool string, a arrival) {
 	assert.Equal(t, []string{"127.0.0.1"}, a.header.Values("X-Forwarded-For"))
 }
 
-func one(name, text string, want ...verdict) wireRow { return wireRow{name: name, parts: []string{text}, want: want} }
+func one(name, text string, want ...verdict) wireRow {
+	return wireRow{name: name, parts: []string{text}, want: want}
+}
 
 // inParts is a row of which each part comes in a packet of its own.
 func inParts(name string, parts []string, want ...verdict) wireRow {
