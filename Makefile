@@ -75,6 +75,14 @@ test-molecule: setup ## Run the playbook on a systemd host: converge, idempotenc
 bench: setup ## Measure against other ways, and write docs/performance.md (half an hour; a quiet machine)
 	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestBench' -timeout 90m $(GO_TEST_FLAGS) ./test/integration/...
 
+.PHONY: bench-front
+bench-front: setup ## Measure the front end beside a bare HAProxy, into docs/performance.md (five minutes)
+	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestFrontBench$$' -timeout 30m $(GO_TEST_FLAGS) ./test/integration/...
+
+.PHONY: attack
+attack: setup ## Attack the front end and write what others notice into docs/security.md (12 minutes)
+	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestFrontAttack$$' -timeout 30m $(GO_TEST_FLAGS) ./test/integration/...
+
 .PHONY: bench-check
 bench-check: build ## Measure what the health checks cost, into docs/performance.md
 	@tools/go.sh run ./src/internal/benchcheck -bin build -write docs/performance.md

@@ -55,7 +55,22 @@ report() {
   fi
   failed_parts+=("$part")
   say "$part: FAILED after $seconds s; the end of $OUT/$part.log:"
-  tail -n 60 "$OUT/$part.log" >&2
+  tail -n 20 "$OUT/$part.log" >&2
+}
+
+# failures PART: what the tests that failed said, at most 40 lines each. Other tests that end later have pushed it out of the log's end.
+failures() {
+  say "$1: failed:"
+  awk '
+    /^ *=== (RUN|NAME|CONT)/ { test = $3; next }
+    /^ *--- FAIL: / {
+      for (i = (lines[$3] > 40 ? lines[$3] - 39 : 1); i <= lines[$3]; i++) print said[$3, i]
+      print
+      next
+    }
+    /^(FAILED|ERROR) |^fatal: |^panic: |^WARNING: DATA RACE/ { print }
+    test { said[test, ++lines[test]] = $0 }
+  ' "$OUT/$1.log" >&2
 }
 
 # go_results PART PASS|FAIL: how many Go tests, with their subtests, ended so.
@@ -91,6 +106,8 @@ if [[ " ${failed_parts[*]} " != *' setup '* ]]; then
   start molecule make --no-print-directory test-molecule
   finish
 fi
+
+for part in "${failed_parts[@]}"; do failures "$part"; done
 
 total_passed=0
 total_failed=0

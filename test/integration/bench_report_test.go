@@ -221,3 +221,11 @@ func writeBetweenMarkers(path, name, text string) error {
 	}
 	return os.WriteFile(path, []byte(before+begin+"\n\n"+text+"\n"+end+after), 0o644)
 }
+
+// reportFile is the file that results are written into: BENCH_REPORT, or the fallback.
+func reportFile(fallback string) string {
+	if v := os.Getenv("BENCH_REPORT"); v != "" {
+		return v
+	}
+	return fallback
+}

@@ -50,10 +50,7 @@ func readSettings(t *testing.T) settings {
 	var err error
 	s.idle, err = time.ParseDuration(value("BENCH_IDLE", "10m"))
 	require.NoError(t, err)
-	s.report = "../../docs/performance.md"
-	if v := os.Getenv("BENCH_REPORT"); v != "" {
-		s.report = v
-	}
+	s.report = reportFile("../../docs/performance.md")
 	return s
 }
 

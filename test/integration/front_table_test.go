@@ -43,7 +43,6 @@ var (
 	noVersion  = verdict{status: 400, error: `^Invalid API Version$`}
 	notPost    = verdict{status: 405, error: `^Only POST is allowed$`}
 	tooLong    = verdict{status: 413, error: `^Request too long$`}
-	badHTTP    = verdict{status: 400, error: `^Bad request$`}
 	preflight  = verdict{status: 200}
 )
 

@@ -104,9 +104,13 @@ func IRI(body []byte) (string, error) {
 // HORNET is the command that HORNET up to 0.5.x reads: ShouldBindJSON of
 // gin decodes the first value of the body into a map, whatever follows, and the
 // letter case of the command itself is ignored then (webapi's server.go).
+// A number beyond a float64, which HORNET refuses and others do not, is no error
+// here: a body that a node refuses carries no command.
 func HORNET(body []byte) (string, error) {
 	var members map[string]any
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&members); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	if err := decoder.Decode(&members); err != nil {
 		return "", err
 	}
 	command, has := members["command"]

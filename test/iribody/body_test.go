@@ -39,6 +39,7 @@ func TestCommandsOfBodies(t *testing.T) {
 		`{"command":"a",}`:                               {"-", "-", "-"},
 		`{"command":TRUE}`:                               {"-", "-", "-"},
 		`{"command":01}`:                                 {"01", "-", "-"},
+		`{"command":"a","b":1e999}`:                      {"a", "a", "a"},
 		`{"command":"a"`:                                 {"-", "-", "-"},
 		`{"command":"a"/*`:                               {"-", "-", "-"},
 		"":                                               {"-", "-", "-"},

@@ -1,0 +1,278 @@
+//go:build integration && bench
+
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ory/dockertest/v3"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// wallets is how many connections send requests at the same time.
+	wallets = 32
+	// pace is the moderate rate at which latency is measured, in requests a second.
+	pace = 1000
+)
+
+// throughputRounds says how often, and how long each time, a way is asked with
+// bodies of that many bytes.
+var throughputRounds = []struct {
+	size, times int
+	lasts       time.Duration
+}{
+	{1000, 11, 2 * time.Second}, {100, 3, 1500 * time.Millisecond}, {270_000, 3, 1500 * time.Millisecond},
+}
+
+// frontWay is one way to a node.
+type frontWay struct {
+	name   string
+	target target
+	pid    int       // of HAProxy's worker; 0: there is no HAProxy
+	bare   *frontWay // what it is compared with
+
+	rounds map[int]*rounds // by the size of the body
+	paced  samples
+}
+
+// rounds are the results with one size of body.
+type rounds struct {
+	rate []float64 // requests a second
+	cpu  []float64 // milliseconds of HAProxy's CPU time for 1000 requests
+	busy []float64 // HAProxy's CPU time as a share of a core
+}
+
+// TestFrontBench measures the whole front end beside a HAProxy that only
+// forwards. It has no gates on time: it fails when a request fails.
+func TestFrontBench(t *testing.T) {
+	machine := describeMachine(t)
+	ways := frontWays(t)
+	for _, r := range throughputRounds {
+		for range r.times {
+			inTurn(ways, func(w *frontWay) { w.measure(t, r.size, r.lasts) })
+		}
+	}
+	for range 4 {
+		inTurn(ways, func(w *frontWay) { w.paced = append(w.paced, w.atPace(t, 2*time.Second)...) })
+	}
+	text := machine + "- command: `make bench-front`\n" + frontReport(ways)
+	t.Log("\n" + text)
+	require.NoError(t, writeBetweenMarkers(reportFile("../../docs/performance.md"), "bench-front", text))
+}
+
+// inTurn calls f for each of them, in an order by chance.
+func inTurn(ways []*frontWay, f func(w *frontWay)) {
+	for _, i := range rand.Perm(len(ways)) {
+		f(ways[i])
+	}
+}
+
+// frontWays starts everything that is compared. All HAProxys have one thread, so
+// that HAProxy is what limits the throughput and not the core that is left for
+// the wallets and the node.
+func frontWays(t *testing.T) []*frontWay {
+	t.Helper()
+	node := quickNode(t)
+	plain := startFront(t, benchVars(false))
+	secured := startFront(t, benchVars(true))
+	for _, f := range []*front{plain, secured} {
+		f.serve(t, "iri_back", 1, node)
+	}
+	bare, barePorts := startBare(t, node)
+	bareWay := &frontWay{name: "bare", target: target{addr: local(barePorts[0])}, pid: worker(t, bare.container)}
+	bareTLS := &frontWay{name: "bare, TLS", target: target{addr: local(barePorts[1]), tls: trusting(t, bare.dir+"/ca.pem")}, pid: bareWay.pid}
+	bareWay.bare, bareTLS.bare = bareWay, bareTLS
+	return []*frontWay{
+		{name: "directly", target: target{addr: node}},
+		bareWay,
+		{name: "full", target: target{addr: local(plain.port)}, pid: worker(t, plain.container), bare: bareWay},
+		bareTLS,
+		{name: "full, TLS", target: target{addr: local(secured.port), tls: trusting(t, secured.dir+"/etc/ca.pem")}, pid: worker(t, secured.container), bare: bareTLS},
+	}
+}
+
+// benchVars are the defaults of group_vars but for limits that the one source
+// of the benchmark does not reach.
+func benchVars(https bool) map[string]any {
+	return map[string]any{
+		"haproxy_https": https, "haproxy_extra_global": "    nbthread 1\n", "haproxy_source_max_requests": 10_000_000,
+		"max_backend_slots": 100, "max_backend_tls_slots": 20, "max_pow_backend_slots": 20, "max_pow_backend_tls_slots": 5,
+	}
+}
+
+// bareText is a HAProxy that only forwards, with and without TLS.
+const bareText = `
+global
+    nbthread 1
+    stats socket %[1]s/admin.sock mode 666 level admin
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend front
+    bind 127.0.0.1:%[2]d
+    bind 127.0.0.1:%[3]d ssl crt %[1]s/certkey.pem alpn h2,http/1.1
+    default_backend nodes
+backend nodes
+    server node %[4]s
+`
+
+func startBare(t *testing.T, node string) (*haproxy, []int) {
+	t.Helper()
+	h := &haproxy{dir: socketDir(t)}
+	writeCertificate(t, h.dir, "127.0.0.1")
+	var both []byte
+	for _, name := range []string{"ca.pem", "key.pem"} {
+		text, err := os.ReadFile(h.dir + "/" + name)
+		require.NoError(t, err)
+		both = append(both, text...)
+	}
+	require.NoError(t, os.WriteFile(h.dir+"/certkey.pem", both, 0o600))
+	ports := freePorts(t, 2)
+	h.configure(t, fmt.Sprintf(bareText, h.dir, ports[0], ports[1], node))
+	h.container = startContainer(t, image("HAPROXY_IMAGE", "haproxy:3.0"), []string{"haproxy"},
+		[]string{"-W", "-db", "-f", h.dir + "/haproxy.cfg"}, h.dir+":"+h.dir)
+	eventually(t, 20*time.Second, "HAProxy answers", func() error { _, err := h.command("show info"); return err })
+	return h, ports
+}
+
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// worker is the process that has the connections: the child of the master.
+func worker(t *testing.T, container *dockertest.Resource) int {
+	t.Helper()
+	c, err := docker.Client.InspectContainer(container.Container.ID)
+	require.NoError(t, err)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", c.State.Pid, c.State.Pid))
+	require.NoError(t, err)
+	var pid int
+	_, err = fmt.Sscan(string(text), &pid)
+	require.NoError(t, err, "HAProxy's master has no worker")
+	return pid
+}
+
+// measure sends requests as fast as they are answered.
+func (w *frontWay) measure(t *testing.T, size int, lasts time.Duration) {
+	t.Helper()
+	request := postOf("getNodeInfo", size)
+	callers := w.open(t, request)
+	var count atomic.Int64
+	var group errgroup.Group
+	cpu, begun := w.cpu(t), time.Now()
+	for _, c := range callers {
+		group.Go(func() error {
+			n := 0
+			defer func() { count.Add(int64(n)) }()
+			for ; time.Since(begun) < lasts; n++ {
+				if err := c.ok(request); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait(), w.name)
+	took, used := time.Since(begun), w.cpu(t)-cpu
+	if w.rounds == nil {
+		w.rounds = map[int]*rounds{}
+	}
+	if w.rounds[size] == nil {
+		w.rounds[size] = &rounds{}
+	}
+	r, n := w.rounds[size], float64(count.Load())
+	r.rate = append(r.rate, n/took.Seconds())
+	r.cpu = append(r.cpu, millis(used)*1000/n)
+	r.busy = append(r.busy, used.Seconds()/took.Seconds())
+}
+
+// open makes the wallets' connections, each of which has been used already.
+func (w *frontWay) open(t *testing.T, request []byte) []*caller {
+	t.Helper()
+	callers := make([]*caller, wallets)
+	for i := range callers {
+		c := &caller{to: w.target}
+		t.Cleanup(c.close)
+		for range 10 {
+			require.NoError(t, c.ok(request), w.name)
+		}
+		callers[i] = c
+	}
+	return callers
+}
+
+func (w *frontWay) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	if w.pid == 0 {
+		return 0
+	}
+	return cpuTime(t, w.pid)
+}
+
+// ok sends the request and wants the node's answer.
+func (c *caller) ok(request []byte) error {
+	status, err := c.do(request)
+	if err == nil && status != 200 {
+		err = fmt.Errorf("an allowed request was answered with status %d", status)
+	}
+	return err
+}
+
+// atPace sends requests at a moderate rate and returns how long each took.
+func (w *frontWay) atPace(t *testing.T, lasts time.Duration) samples {
+	t.Helper()
+	request := postOf("getNodeInfo", 1000)
+	var mu sync.Mutex
+	var all samples
+	var group errgroup.Group
+	until := time.Now().Add(lasts)
+	for _, c := range w.open(t, request) {
+		group.Go(func() error {
+			for _, a := range steady(wallets*time.Second/pace, until, func() string { return what(c.do(request)) }) {
+				if a.end != "200" {
+					return fmt.Errorf("an allowed request ended with %s", a.end)
+				}
+				mu.Lock()
+				all = append(all, a.took)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait(), w.name)
+	return all
+}
+
+// attempt is a request that was made at a steady pace.
+type attempt struct {
+	begun time.Time
+	took  time.Duration
+	end   string
+}
+
+// steady calls f at a steady pace until then. A call that has to wait because the
+// one before took too long counts from the time at which it was due.
+func steady(every time.Duration, until time.Time, f func() string) []attempt {
+	var all []attempt
+	for due := time.Now().Add(rand.N(every)); due.Before(until); due = due.Add(every) {
+		begun := due
+		if wait := time.Until(due); wait > 0 {
+			time.Sleep(wait)
+			begun = time.Now()
+		}
+		end := f()
+		all = append(all, attempt{begun, time.Since(begun), end})
+	}
+	return all
+}
+
+func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
