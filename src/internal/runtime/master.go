@@ -20,7 +20,7 @@ const reloadPatience = 60 * time.Second
 // worker when the new configuration is bad. Versions before 2.7 give no verdict,
 // and Reload returns nil: whether a new worker appears is the only sign.
 func Reload(ctx context.Context, path string) error {
-	nc, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", path)
+	nc, err := dialMaster(ctx, path)
 	if err != nil {
 		return fmt.Errorf("connect to HAProxy's master: %w", err)
 	}
@@ -40,6 +40,23 @@ func Reload(ctx context.Context, path string) error {
 		return fmt.Errorf("read the master's answer to the reload: %w", err)
 	}
 	return reloadVerdict(string(answer))
+}
+
+// dialMaster tries again for a while when nobody listens yet: the worker of a
+// HAProxy that has just been started answers some milliseconds before its master
+// does.
+func dialMaster(ctx context.Context, path string) (net.Conn, error) {
+	for until := time.Now().Add(patience); ; {
+		nc, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.ECONNREFUSED) || time.Now().After(until) {
+			return nc, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func reloadVerdict(answer string) error {
