@@ -4,6 +4,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -81,37 +82,44 @@ func inTurn(ways []*frontWay, f func(w *frontWay)) {
 func frontWays(t *testing.T) []*frontWay {
 	t.Helper()
 	node := quickNode(t)
-	plain := startFront(t, benchVars(false))
-	secured := startFront(t, benchVars(true))
-	for _, f := range []*front{plain, secured} {
+	full := startFront(t, benchVars(map[string]any{}))
+	quiet := startFront(t, benchVars(map[string]any{"haproxy_access_log": false}))
+	secured := startFront(t, benchVars(map[string]any{"haproxy_access_log": false, "haproxy_https": true}))
+	for _, f := range []*front{full, quiet, secured} {
 		f.serve(t, "iri_back", 1, node)
 	}
 	bare, barePorts := startBare(t, node)
 	bareWay := &frontWay{name: "bare", target: target{addr: local(barePorts[0])}, pid: worker(t, bare.container)}
 	bareTLS := &frontWay{name: "bare, TLS", target: target{addr: local(barePorts[1]), tls: trusting(t, bare.dir+"/ca.pem")}, pid: bareWay.pid}
+	bareLog := &frontWay{name: "bare, with a log", target: target{addr: local(barePorts[2])}, pid: bareWay.pid, bare: bareWay}
 	bareWay.bare, bareTLS.bare = bareWay, bareTLS
+	way := func(name string, f *front, bare *frontWay) *frontWay {
+		return &frontWay{name: name, target: target{addr: local(f.port)}, pid: worker(t, f.container), bare: bare}
+	}
+	securedWay := way("full, log of failures only, TLS", secured, bareTLS)
+	securedWay.target.tls = trusting(t, secured.dir+"/etc/ca.pem")
 	return []*frontWay{
 		{name: "directly", target: target{addr: node}},
-		bareWay,
-		{name: "full", target: target{addr: local(plain.port)}, pid: worker(t, plain.container), bare: bareWay},
-		bareTLS,
-		{name: "full, TLS", target: target{addr: local(secured.port), tls: trusting(t, secured.dir+"/etc/ca.pem")}, pid: worker(t, secured.container), bare: bareTLS},
+		bareWay, bareLog, way("full", full, bareWay), way("full, log of failures only", quiet, bareWay), bareTLS, securedWay,
 	}
 }
 
 // benchVars are the defaults of group_vars but for limits that the one source
 // of the benchmark does not reach.
-func benchVars(https bool) map[string]any {
-	return map[string]any{
-		"haproxy_https": https, "haproxy_extra_global": "    nbthread 1\n", "haproxy_source_max_requests": 10_000_000,
+func benchVars(more map[string]any) map[string]any {
+	vars := map[string]any{
+		"haproxy_extra_global": "    nbthread 1\n", "haproxy_source_max_requests": 10_000_000,
 		"max_backend_slots": 100, "max_backend_tls_slots": 20, "max_pow_backend_slots": 20, "max_pow_backend_tls_slots": 5,
 	}
+	maps.Copy(vars, more)
+	return vars
 }
 
-// bareText is a HAProxy that only forwards, with and without TLS.
+// bareText is a HAProxy that only forwards; once with TLS, once with a log.
 const bareText = `
 global
     nbthread 1
+    log stdout format short local0
     stats socket %[1]s/admin.sock mode 666 level admin
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
 defaults
@@ -123,8 +131,13 @@ frontend front
     bind 127.0.0.1:%[2]d
     bind 127.0.0.1:%[3]d ssl crt %[1]s/certkey.pem alpn h2,http/1.1
     default_backend nodes
+frontend front_with_a_log
+    bind 127.0.0.1:%[4]d
+    log global
+    option httplog
+    default_backend nodes
 backend nodes
-    server node %[4]s
+    server node %[5]s
 `
 
 func startBare(t *testing.T, node string) (*haproxy, []int) {
@@ -138,8 +151,8 @@ func startBare(t *testing.T, node string) (*haproxy, []int) {
 		both = append(both, text...)
 	}
 	require.NoError(t, os.WriteFile(h.dir+"/certkey.pem", both, 0o600))
-	ports := freePorts(t, 2)
-	h.configure(t, fmt.Sprintf(bareText, h.dir, ports[0], ports[1], node))
+	ports := freePorts(t, 3)
+	h.configure(t, fmt.Sprintf(bareText, h.dir, ports[0], ports[1], ports[2], node))
 	h.container = startContainer(t, image("HAPROXY_IMAGE", "haproxy:3.0"), []string{"haproxy"},
 		[]string{"-W", "-db", "-f", h.dir + "/haproxy.cfg"}, h.dir+":"+h.dir)
 	eventually(t, 20*time.Second, "HAProxy answers", func() error { _, err := h.command("show info"); return err })

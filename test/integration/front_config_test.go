@@ -27,7 +27,7 @@ func TestFrontConfiguration(t *testing.T) {
 	}{
 		"the defaults": {vars: map[string]any{"haproxy_https": true, "haproxy_health_checks": true, "haproxy_whitelist": []string{"127.0.0.1"}}},
 		"nothing on": {vars: map[string]any{
-			"max_backend_tls_slots": 0, "max_pow_backend_tls_slots": 0, "haproxy_https_response_headers": map[string]string{},
+			"haproxy_access_log": false, "max_backend_tls_slots": 0, "max_pow_backend_tls_slots": 0, "haproxy_https_response_headers": map[string]string{},
 		}},
 		"everything on": {vars: map[string]any{
 			"haproxy_https": true, "haproxy_health_checks": true, "haproxy_stats_https": true, "haproxy_remote_auth": true, "haproxy_use_whitelist_file": true,

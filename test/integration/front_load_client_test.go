@@ -173,7 +173,7 @@ func quickNode(t *testing.T) string {
 
 func answerAll(conn net.Conn) {
 	answer := func(size int) []byte {
-		return []byte(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{\"duration\":0,\"x\":\"%s\"}", size, strings.Repeat("9", size-22)))
+		return []byte(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{\"duration\":0,\"x\":\"%s\"}", size, strings.Repeat("9", size-21)))
 	}
 	small, large := answer(1000), []byte(nil)
 	r := bufio.NewReaderSize(conn, 16<<10)

@@ -146,6 +146,24 @@ func TestFrontLog(t *testing.T) {
 	assert.NotContains(t, p.logs(t), "SECRET")
 }
 
+func TestFrontLogOfFailuresOnly(t *testing.T) {
+	p := startPools(t, map[string]any{"haproxy_access_log": false})
+	p.send(t, request{source: "127.0.0.54", body: info})
+	p.send(t, request{source: "127.0.0.55", body: `{"command":"getNeighbors"}`})
+	_, err := p.command("set server iri_back/http1 state maint")
+	require.NoError(t, err)
+	p.send(t, request{source: "127.0.0.56", body: info})
+	eventually(t, 5*time.Second, "the lines of a refusal and of a failure", func() error {
+		for _, client := range []string{"127.0.0.55", "127.0.0.56"} {
+			if !strings.Contains(p.logs(t), `"client":"`+client+`"`) {
+				return errors.New(p.logs(t))
+			}
+		}
+		return nil
+	})
+	assert.NotContains(t, p.logs(t), "127.0.0.54")
+}
+
 func TestFrontStatistics(t *testing.T) {
 	get := func(t *testing.T, f *front, path, user, password string) (int, string) {
 		t.Helper()
