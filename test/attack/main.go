@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,13 +39,13 @@ var ways = map[string]func(context.Context, *attack, net.Addr) string{
 		return a.requests(ctx, from, 1000, whole(990_000))
 	},
 	"slow-headers": func(ctx context.Context, a *attack, from net.Addr) string {
-		return a.slowly(ctx, from, "POST / HTTP/1.1\r\nX-A: ")
+		return a.slowly(ctx, from, "POST / HTTP/1.1\r\nX-A: ", 1)
 	},
 	"slow-bodies": func(ctx context.Context, a *attack, from net.Addr) string {
-		return a.slowly(ctx, from, head(900_000)+"{")
+		return a.slowly(ctx, from, head(900_000)+"{", 1)
 	},
 	"late-bodies": func(ctx context.Context, a *attack, from net.Addr) string {
-		return a.slowly(ctx, from, head(900_000)+whole(899_000))
+		return a.slowly(ctx, from, head(900_000)+whole(899_000), 100)
 	},
 }
 
@@ -101,6 +102,10 @@ func trusting(file string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}, nil
 }
 
+// roundTrip is what an attacker waits before he can try again, who is not on the
+// same machine.
+const roundTrip = 20 * time.Millisecond
+
 // noAnswer is the end of what HAProxy closes without a word.
 const noAnswer = "closed"
 
@@ -112,7 +117,7 @@ func (a *attack) work(ctx context.Context, from net.Addr) {
 		}
 		a.count(end)
 		if end == noAnswer {
-			time.Sleep(5 * time.Millisecond) // not a test of the kernel
+			time.Sleep(roundTrip)
 		}
 	}
 }
@@ -193,9 +198,9 @@ func one(ctx context.Context, client *http.Client, url, body string) string {
 	return strconv.Itoa(resp.StatusCode)
 }
 
-// slowly sends the start at once, and then a byte a second until HAProxy has
-// enough of it.
-func (a *attack) slowly(ctx context.Context, from net.Addr, start string) string {
+// slowly sends the start, in so many pieces with 100 ms between, and then a byte a
+// second until HAProxy has enough of it.
+func (a *attack) slowly(ctx context.Context, from net.Addr, start string, pieces int) string {
 	conn, err := a.dial(ctx, from)
 	if err != nil {
 		return noAnswer
@@ -203,8 +208,13 @@ func (a *attack) slowly(ctx context.Context, from net.Addr, start string) string
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	if _, err := io.WriteString(conn, start); err != nil {
-		return noAnswer
+	for piece := range slices.Chunk([]byte(start), len(start)/pieces+1) {
+		if _, err := conn.Write(piece); err != nil {
+			return noAnswer
+		}
+		if pieces > 1 {
+			time.Sleep(100 * time.Millisecond)
+		}
 	}
 	answer := make([]byte, 12) // HTTP/1.1 408
 	for {

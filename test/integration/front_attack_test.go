@@ -61,7 +61,7 @@ func TestFrontAttack(t *testing.T) {
 		{name: "a flood of connections with TLS", way: "connections", sources: 1, workers: 50},
 		{name: "headers, a byte a second", way: "slow-headers", sources: 1, workers: 150},
 		{name: "bodies, a byte a second", way: "slow-bodies", sources: 1, workers: 150},
-		{name: "bodies of 900 kB of which the end does not come", way: "late-bodies", sources: 8, workers: 100},
+		{name: "bodies of 900 kB within 10 s, but for their end", way: "late-bodies", sources: 8, workers: 100},
 		{name: "bodies of 990 kB, one after the other", way: "large-bodies", sources: 1, workers: 4},
 	}
 	for i, r := range rows {

@@ -3,9 +3,10 @@
 package integration
 
 import (
-	"bufio"
+	"context"
+	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,29 +65,65 @@ func TestFrontBudgetAndMark(t *testing.T) {
 	}
 }
 
-// A source on an open connection is refused, too, once it is marked.
+// A connection that was there before ends at the first request behind the mark.
 func TestFrontMarkOnAnOpenConnection(t *testing.T) {
-	p := startPools(t, map[string]any{"haproxy_source_max_requests": 2, "haproxy_abuser_time": "1m"})
-	c, err := p.dial("127.0.0.23")
-	require.NoError(t, err)
-	defer func() { _ = c.Close() }()
-	in := bufio.NewReader(c)
-	for i := range 12 {
-		_, err := io.WriteString(c, post(info))
+	p := startPools(t, map[string]any{"haproxy_source_max_requests": 2, "haproxy_abuser_time": "1m", "haproxy_https": true})
+	for source, protocol := range map[string]string{"127.0.0.23": "http/1.1", "127.0.0.29": "h2"} {
+		c, err := p.dialTLS(source, protocol)
 		require.NoError(t, err)
-		resp, err := http.ReadResponse(in, nil)
-		require.NoError(t, err)
-		got, err := readAnswer(resp)
-		require.NoError(t, err)
-		if i < 2 {
-			assert.Equal(t, toDefault, got.header.Get("X-Fake-Node"))
-		} else {
-			assertRefused(t, tooMany, got)
+		defer func() { _ = c.Close() }()
+		ask := overConnection(t, p.front, c, protocol)
+		for i := range 7 { // the last one marks it
+			got, err := ask(info)
+			require.NoError(t, err, "%s: request %d", protocol, i)
+			if i < 2 {
+				assert.Equal(t, toDefault, got.header.Get("X-Fake-Node"))
+			} else {
+				assertRefused(t, tooMany, got)
+			}
 		}
+		_, err = ask(info)
+		require.Error(t, err, protocol)
+		eventually(t, 5*time.Second, "the connection is closed", func() error {
+			table, err := p.command("show table iri_connections")
+			if err == nil && strings.Contains(table, "conn_cur=1") {
+				err = fmt.Errorf("%s: %s", protocol, table)
+			}
+			return err
+		})
+		table, err := p.command("show table iri_abusers")
+		require.NoError(t, err)
+		assert.Contains(t, table, source)
 	}
-	table, err := p.command("show table iri_abusers")
-	require.NoError(t, err)
-	assert.Contains(t, table, "127.0.0.23")
+}
+
+// overConnection returns a function that sends bodies on this connection alone.
+func overConnection(t *testing.T, f *front, c net.Conn, protocol string) func(body string) (answer, error) {
+	t.Helper()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(protocol != "h2")
+	protocols.SetHTTP2(protocol == "h2")
+	used := false
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols, DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+		if used {
+			return nil, errors.New("only one connection is allowed")
+		}
+		used = true
+		return c, nil
+	}}}
+	t.Cleanup(client.CloseIdleConnections)
+	return func(body string) (answer, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url, strings.NewReader(body))
+		if err != nil {
+			return answer{}, err
+		}
+		req.Header.Set("X-IOTA-API-Version", "1")
+		resp, err := client.Do(req)
+		if err != nil {
+			return answer{}, err
+		}
+		return readAnswer(resp)
+	}
 }
 
 func TestFrontPoWBudget(t *testing.T) {
