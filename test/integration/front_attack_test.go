@@ -39,8 +39,8 @@ type others struct {
 }
 
 const (
-	// quietTime and attackTime are how long the others are watched.
-	quietTime  = 30 * time.Second
+	// quietTime, before and behind the attack, and attackTime are how long the others are watched.
+	quietTime  = 20 * time.Second
 	attackTime = time.Minute
 	// Of the others, so many keep their connections and so many do not.
 	keepers, freshers = 20, 10
@@ -93,6 +93,8 @@ func (r *attackRow) run(t *testing.T, f *front, program string, number int) {
 	close(stop)
 	group.Wait()
 	r.ends = attacked()
+	time.Sleep(2 * time.Second) // HAProxy closes what the attacker left
+	r.quiet.merge(watchOthers(t, f, quietTime))
 	for _, o := range []others{r.quiet, r.during} {
 		assert.Equal(t, []string{"200"}, slices.Sorted(maps.Keys(o.ends)), "the others' answers: %v", o.ends)
 	}
@@ -170,6 +172,13 @@ func (o *others) add(found []attempt, fresh bool) {
 	}
 }
 
+func (o *others) merge(more others) {
+	o.kept, o.fresh = append(o.kept, more.kept...), append(o.fresh, more.fresh...)
+	for end, count := range more.ends {
+		o.ends[end] += count
+	}
+}
+
 // memoryOf is VmRSS in KiB, 0 when it is not known.
 func memoryOf(pid int) int {
 	var kib int
@@ -196,7 +205,7 @@ func attackReport(rows []*attackRow) string {
 }
 
 // beside is the median and p99 during the attack, and p99 as a multiple of that in
-// the quiet time just before.
+// the quiet time around it.
 func beside(during, quiet samples) string {
 	return fmt.Sprintf("%.1f ms | %.1f ms | %.2f", millis(during.median()), millis(during.at(0.99)), millis(during.at(0.99))/millis(quiet.at(0.99)))
 }
