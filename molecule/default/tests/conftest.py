@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -47,6 +48,19 @@ def changed(run):
     """How many tasks changed something on the host."""
     recap = [line for line in run.stdout.splitlines() if line.startswith(HOST) and "changed=" in line]
     return int(recap[-1].split("changed=")[1].split()[0])
+
+
+def reachable(port):
+    """Whether the host takes connections to the port from outside."""
+    address = subprocess.run(
+        ["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", HOST],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    try:
+        socket.create_connection((address, port), timeout=3).close()
+    except OSError:
+        return False
+    return True
 
 
 def wait_for(what, condition, seconds=20):

@@ -25,6 +25,12 @@ def test_uninstall_removes_what_the_install_made(play, lb):
     assert lb.sh("find /etc/systemd -name 'consul*' -o -name 'haproxy*' -o -name 'iri-*'") == ""
 
 
+def test_the_firewall_is_off_again(lb):
+    assert "Status: inactive" in lb.sh("ufw status")
+    assert "ufw allow 8888/tcp" in lb.sh("ufw show added"), "a rule of somebody else"
+    assert "14267" not in lb.sh("ufw show added")
+
+
 def test_what_was_there_before_is_untouched(lb):
     assert lb.host.user("haproxy").gecos == "here before"
     assert lb.host.file("/etc/haproxy/notes.txt").content_string == "here before\n"
