@@ -113,11 +113,13 @@ func renderFront(t *testing.T, addresses []string, vars map[string]any) map[stri
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(dir+"/vars.json", text, 0o600))
 	require.NoError(t, os.WriteFile(dir+"/inventory", []byte(inventory), 0o600))
+	repository, err := filepath.Abs("../..")
+	require.NoError(t, err)
 	venv, err := exec.Command("../../tools/venv.sh").Output()
 	require.NoError(t, err, "make the Python environment by `make setup`")
 	bin := strings.TrimSpace(string(venv)) + "/bin/"
 	cmd := exec.Command(bin+"ansible-playbook", "--inventory", dir+"/inventory", "--connection", "local",
-		"--extra-vars", "@"+dir+"/vars.json", "--extra-vars", "render_folder="+dir, "testdata/render.yml")
+		"--extra-vars", "@"+dir+"/vars.json", "--extra-vars", "render_folder="+dir+" repository="+repository, "testdata/render.yml")
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "ANSIBLE_PYTHON_INTERPRETER="+bin+"python", "ANSIBLE_INJECT_FACT_VARS=false")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
