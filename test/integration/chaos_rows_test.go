@@ -110,6 +110,7 @@ var rows = []row{
 		}
 		b.socket.cut.Store(0)
 	}},
+	{name: "the handler's clock jumps an hour ahead, and two hours back", mode: "daemon", do: jumpingClock},
 	{name: "the disk is full at a reload", mode: "daemon", do: fullDisk},
 
 	{name: "the handler killed (-9) at 200 random points", mode: "daemon", do: killedHandlers},

@@ -29,7 +29,7 @@ func (h *Handler) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	beats := make([]atomic.Int64, len(h.targets))
+	beats := &heart{began: time.Now(), beats: make([]atomic.Int64, len(h.targets))}
 	server := &http.Server{Handler: h.routes(beats), ReadHeaderTimeout: patienceHTTP}
 
 	var group sync.WaitGroup
@@ -41,7 +41,7 @@ func (h *Handler) Run(ctx context.Context) error {
 	group.Go(func() { h.source.watch(ctx) })
 	group.Go(func() { h.source.names(ctx) })
 	for i, t := range h.targets {
-		beat := func() { beats[i].Store(time.Now().UnixNano()) }
+		beat := func() { beats.beat(i) }
 		beat()
 		group.Go(func() { t.loop(ctx, beat) })
 	}
@@ -49,7 +49,7 @@ func (h *Handler) Run(ctx context.Context) error {
 	h.log.Info("started", "consul", h.cfg.Consul.Address, "service", h.cfg.Service,
 		"haproxy", strings.Join(h.cfg.HAProxy.AdminSockets, " "), "metrics", "http://"+h.cfg.Listen+"/metrics")
 	for ctx.Err() == nil {
-		if silence(beats) < stuck {
+		if beats.silence() < stuck {
 			notify(daemon.SdNotifyWatchdog)
 		}
 		sleep(ctx, watchdogEvery)
@@ -64,11 +64,20 @@ func (h *Handler) Run(ctx context.Context) error {
 // watchdogEvery is well below WatchdogSec of the unit.
 const watchdogEvery = time.Second
 
+// heart knows when each loop turned last: how long after began, by the monotonic
+// clock, which does not jump when somebody sets the time.
+type heart struct {
+	began time.Time
+	beats []atomic.Int64
+}
+
+func (h *heart) beat(i int) { h.beats[i].Store(int64(time.Since(h.began))) }
+
 // silence is how long the loop that is silent longest has not turned.
-func silence(beats []atomic.Int64) time.Duration {
+func (h *heart) silence() time.Duration {
 	var longest time.Duration
-	for i := range beats {
-		longest = max(longest, time.Since(time.Unix(0, beats[i].Load())))
+	for i := range h.beats {
+		longest = max(longest, time.Since(h.began)-time.Duration(h.beats[i].Load()))
 	}
 	return longest
 }
@@ -79,11 +88,11 @@ const patienceHTTP = 5 * time.Second
 // notify tells systemd. Without systemd it does nothing.
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }
 
-func (h *Handler) routes(beats []atomic.Int64) http.Handler {
+func (h *Handler) routes(beats *heart) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if silent := silence(beats); silent > stuck {
+		if silent := beats.silence(); silent > stuck {
 			http.Error(w, fmt.Sprintf("the loop has not turned for %s", silent.Round(time.Second)), http.StatusServiceUnavailable)
 			return
 		}
