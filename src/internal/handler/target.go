@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -154,8 +153,7 @@ func (t *target) run(ctx context.Context) {
 	t.metrics.pass(t.socket, time.Since(began), err)
 	if err != nil {
 		t.due, t.wait = again, tick
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
+		if errors.Is(err, runtime.ErrNoConnection) {
 			t.wait = redial
 		}
 		t.haproxy.failed(t.log, err)

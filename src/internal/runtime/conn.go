@@ -43,11 +43,15 @@ type Conn struct {
 	close func()
 }
 
+// ErrNoConnection is a HAProxy that cannot be reached, or ends the connection
+// before its first answer, as one that is just starting does.
+var ErrNoConnection = errors.New("connect to HAProxy")
+
 // Dial connects to the stats socket at path.
 func Dial(ctx context.Context, path string) (*Conn, error) {
 	nc, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("connect to HAProxy: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}
 	c := &Conn{conn: nc, replies: make(chan []string, window), gone: make(chan struct{})}
 	closed := make(chan struct{})
@@ -58,7 +62,7 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 	go c.read(closed)
 	if _, err := c.exchange(ctx, []Command{interactive}); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("connect to HAProxy at %s: %w", path, err)
+		return nil, fmt.Errorf("%w at %s: %w", ErrNoConnection, path, err)
 	}
 	return c, nil
 }
