@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/certificate"
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/handler"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/daemon"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/journal"
 )
 
@@ -32,7 +33,7 @@ Commands:
   version            print the version
 
 Flags:
-  --config FILE    configuration file (default ` + handler.DefaultConfigPath + `)
+  --config FILE    configuration file (default ` + daemon.DefaultConfigPath + `)
   --timeout TIME   give up after this time; all but run (default 30s, e.g. 90s)
   --json           status as JSON
   --cert FILE      the certificate with its chain, in PEM form
@@ -93,7 +94,7 @@ func parse(args []string) (options, error) {
 	opts := options{}
 	flags := flag.NewFlagSet("iri-lb-handler", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.StringVar(&opts.config, "config", handler.DefaultConfigPath, "")
+	flags.StringVar(&opts.config, "config", daemon.DefaultConfigPath, "")
 	flags.DurationVar(&opts.timeout, "timeout", 30*time.Second, "")
 	flags.BoolVar(&opts.json, "json", false, "")
 	flags.StringVar(&opts.cert, "cert", "", "")
@@ -144,7 +145,7 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		}
 		return err
 	}
-	cfg, err := handler.LoadConfig(opts.config)
+	cfg, err := daemon.LoadConfig(opts.config)
 	if err != nil {
 		return err
 	}
@@ -159,38 +160,34 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		defer cancel()
 	}
 	if opts.command == "certificate" { // Consul and its token are not needed
-		return handler.ReplaceCertificate(ctx, cfg, log, opts.cert, opts.key)
+		return daemon.ReplaceCertificate(ctx, cfg, log, opts.cert, opts.key)
 	}
-	h, err := handler.New(cfg, log)
+	d, err := daemon.New(cfg, log, clockwork.NewRealClock())
 	if err != nil {
 		return err
 	}
 	switch opts.command {
 	case "run":
-		return h.Run(ctx)
+		return d.Run(ctx)
 	case "reload":
-		return h.Reload(ctx)
+		return d.Reload(ctx)
 	case "plan":
-		changes, err := h.Plan(ctx, stdout)
+		changes, err := d.Plan(ctx, stdout)
 		if err == nil && changes {
 			err = errChanges
 		}
 		return err
 	case "status":
-		return status(ctx, h, opts.json, stdout)
+		return status(ctx, d, opts.json, stdout)
 	}
-	return h.Sync(ctx)
+	return d.Sync(ctx)
 }
 
-func status(ctx context.Context, h *handler.Handler, asJSON bool, stdout io.Writer) error {
-	st, err := h.Status(ctx)
+func status(ctx context.Context, d *daemon.Daemon, asJSON bool, stdout io.Writer) error {
+	st, err := d.Status(ctx)
 	write := st.WriteTable
 	if asJSON {
-		write = func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", "  ")
-			return enc.Encode(st)
-		}
+		write = st.WriteJSON
 	}
 	return errors.Join(err, write(stdout))
 }

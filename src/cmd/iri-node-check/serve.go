@@ -132,7 +132,7 @@ func parseServe(args []string) (serveOptions, error) {
 const headerTime = 5 * time.Second
 
 func serve(ctx context.Context, opts serveOptions, connection iri.Options, log hclog.Logger) error {
-	reg, err := registry.New(opts.consul, opts.tokenFile, opts.service)
+	client, err := registry.NewClient(opts.consul, opts.tokenFile, opts.service, nil)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func serve(ctx context.Context, opts serveOptions, connection iri.Options, log h
 	if err != nil {
 		return err
 	}
-	catalog := resident.NewCatalog(reg, opts.stateFile, log)
+	catalog := resident.NewCatalog(client, opts.stateFile, log)
 	server := &http.Server{
 		Handler:           resident.NewServer(catalog, connection, opts.atOnce),
 		ReadHeaderTimeout: headerTime,

@@ -4,22 +4,22 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 )
 
-// guardAtLeast is how many nodes must be about to leave before the guard minds:
-// a small pool may lose most of its nodes by an ordinary failure.
+// guardAtLeast is how many nodes must be about to leave before the guard acts: a small pool may lose most of its nodes by an
+// ordinary failure.
 const guardAtLeast = 3
 
-// Lost lists the nodes that are in service and would leave it, failing,
-// in maintenance or not registered any more; serving is how many are in service.
+// Lost lists the nodes that would leave service: failing, in maintenance or no longer registered. serving is how many are in
+// service.
 func Lost(nodes []Node, b Backend) (lost []netip.AddrPort, serving int) {
 	stays := make(map[netip.AddrPort]bool, len(nodes))
 	for _, n := range nodes {
-		stays[n.Addr] = stays[n.Addr] || n.Health <= Unchecked
+		stays[n.Addr] = stays[n.Addr] || n.Health.StaysInService()
 	}
 	for _, s := range b.Slots {
-		if s.State != runtime.Ready || s.Addr == Placeholder {
+		if s.State != haproxy.Ready || s.Addr == Placeholder {
 			continue
 		}
 		serving++
@@ -30,32 +30,30 @@ func Lost(nodes []Node, b Backend) (lost []netip.AddrPort, serving int) {
 	return lost, serving
 }
 
-// Suspicious says whether the nodes would take more than percent of those in
-// service out of it at once, and at least three. 0 percent switches it off.
+// Suspicious reports whether the nodes would take more than percent of those in service out at once, and at least three. 0
+// percent switches it off.
 func Suspicious(nodes []Node, b Backend, percent int) bool {
 	lost, serving := Lost(nodes, b)
 	return percent > 0 && len(lost) >= guardAtLeast && len(lost)*100 > serving*percent
 }
 
-// Keep returns the nodes with those that Lost lists left as they are: nothing is
-// known of them.
+// Keep returns the nodes with those that Lost lists marked as unchecked, so that they stay as they are.
 func Keep(nodes []Node, b Backend) []Node {
 	lost, _ := Lost(nodes, b)
-	doubted := map[netip.AddrPort]bool{}
+	leaving := map[netip.AddrPort]bool{}
 	for _, addr := range lost {
-		doubted[addr] = true
+		leaving[addr] = true
 	}
 	kept := slices.Clone(nodes)
 	for i := range kept {
-		if doubted[kept[i].Addr] {
+		if leaving[kept[i].Addr] {
 			kept[i].Health = Unchecked
 		}
 	}
 	return KeepUnlisted(kept, b)
 }
 
-// KeepUnlisted adds the nodes that are in service and not among the given ones,
-// to be left as they are.
+// KeepUnlisted adds the nodes that are in service and not among the given ones, to be left as they are.
 func KeepUnlisted(nodes []Node, b Backend) []Node {
 	listed := map[netip.AddrPort]bool{}
 	for _, n := range nodes {
@@ -63,7 +61,7 @@ func KeepUnlisted(nodes []Node, b Backend) []Node {
 	}
 	kept := slices.Clone(nodes)
 	for _, s := range b.Slots {
-		if s.State == runtime.Ready && s.Addr != Placeholder && !listed[s.Addr] {
+		if s.State == haproxy.Ready && s.Addr != Placeholder && !listed[s.Addr] {
 			listed[s.Addr] = true
 			kept = append(kept, Node{ID: s.Addr.String(), Addr: s.Addr, TLS: s.TLS, Health: Unchecked, Weight: s.Weight, MaxConn: s.MaxConn})
 		}

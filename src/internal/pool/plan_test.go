@@ -12,30 +12,30 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 )
 
 // backend is a model of HAProxy that obeys the commands of a plan as HAProxy
 // does, by their text.
 type backend struct {
-	slots  map[string]*runtime.Server
+	slots  map[string]*haproxy.Server
 	order  []string
 	queued int
 	grows  bool
 }
 
 func newBackend(plain, verified, unverified int) *backend {
-	b := &backend{slots: map[string]*runtime.Server{}}
+	b := &backend{slots: map[string]*haproxy.Server{}}
 	for _, kind := range []struct {
 		tls TLS
 		n   int
 	}{{Plain, plain}, {Verified, verified}, {Unverified, unverified}} {
 		for i := range kind.n {
-			id, err := runtime.NewSlotID("b", kind.tls.Prefix()+strconv.Itoa(i+1))
+			id, err := haproxy.NewServerID("b", kind.tls.Prefix()+strconv.Itoa(i+1))
 			if err != nil {
 				panic(err)
 			}
-			b.slots[id.String()] = &runtime.Server{ID: id, Addr: Placeholder, State: runtime.Maint, Weight: 1}
+			b.slots[id.String()] = &haproxy.Server{ID: id, Addr: Placeholder, State: haproxy.Maint, Weight: 1}
 			b.order = append(b.order, id.String())
 		}
 	}
@@ -54,15 +54,15 @@ func (b *backend) read() Backend {
 	return view
 }
 
-var sniMap = func() runtime.MapFile {
-	m, err := runtime.NewMapFile("/var/lib/haproxy/b.sni")
+var sniMap = func() haproxy.Path {
+	m, err := haproxy.NewPath("/var/lib/haproxy/b.sni")
 	if err != nil {
 		panic(err)
 	}
 	return m
 }()
 
-func (b *backend) run(cmd runtime.Command) error {
+func (b *backend) run(cmd haproxy.Command) error {
 	f := strings.Fields(cmd.String())
 	switch {
 	case f[1] == "maxconn":
@@ -79,7 +79,7 @@ func (b *backend) run(cmd runtime.Command) error {
 	s := b.slots[f[2]]
 	switch f[3] {
 	case "addr":
-		if s.State == runtime.Ready {
+		if s.State == haproxy.Ready {
 			return fmt.Errorf("%s: a serving slot must not change its address", cmd)
 		}
 		addr, err := netip.ParseAddr(f[4])
@@ -94,8 +94,8 @@ func (b *backend) run(cmd runtime.Command) error {
 		s.Weight = w
 		return err
 	case "state":
-		s.State = runtime.State(f[4])
-		s.Up = s.State != runtime.Maint
+		s.State = haproxy.State(f[4])
+		s.Up = s.State != haproxy.Maint
 		return nil
 	case "health":
 		s.Up = false
@@ -119,7 +119,7 @@ func (b *backend) add(f []string) error {
 	if b.slots[f[2]] != nil {
 		return fmt.Errorf("%v: there is one already", f)
 	}
-	id, err := runtime.NewSlotID("b", strings.TrimPrefix(f[2], "b/"))
+	id, err := haproxy.NewServerID("b", strings.TrimPrefix(f[2], "b/"))
 	if err != nil {
 		return err
 	}
@@ -129,14 +129,14 @@ func (b *backend) add(f []string) error {
 	}
 	weight, _ := strconv.Atoi(f[5])
 	maxConn, _ := strconv.Atoi(f[7])
-	b.slots[f[2]] = &runtime.Server{ID: id, Addr: addr, State: runtime.Maint, Weight: weight, MaxConn: maxConn}
+	b.slots[f[2]] = &haproxy.Server{ID: id, Addr: addr, State: haproxy.Maint, Weight: weight, MaxConn: maxConn}
 	b.order = append(b.order, f[2])
 	return nil
 }
 
 func (b *backend) del(name string) error {
 	s := b.slots[name]
-	if s == nil || s.State != runtime.Maint || s.Busy > 0 {
+	if s == nil || s.State != haproxy.Maint || s.Busy > 0 {
 		return fmt.Errorf("%s cannot be deleted: %+v", name, s)
 	}
 	delete(b.slots, name)
@@ -160,10 +160,10 @@ func (b *backend) settle(nodes []Node) (Plan, error) {
 	return Plan{}, fmt.Errorf("not settled after five rounds")
 }
 
-func (b *backend) serving() map[netip.AddrPort]*runtime.Server {
-	m := map[netip.AddrPort]*runtime.Server{}
+func (b *backend) serving() map[netip.AddrPort]*haproxy.Server {
+	m := map[netip.AddrPort]*haproxy.Server{}
 	for _, s := range b.slots {
-		if s.State == runtime.Ready {
+		if s.State == haproxy.Ready {
 			m[s.Addr] = s
 		}
 	}
@@ -201,7 +201,7 @@ func TestAFailingNodeIsOutAtOnceAndKeepsItsSlot(t *testing.T) {
 	slot := b.serving()[netip.MustParseAddrPort("10.0.0.1:1")]
 	_, err = b.settle([]Node{node("10.0.0.1:1", health(Critical))})
 	require.NoError(t, err)
-	assert.Equal(t, runtime.Maint, slot.State)
+	assert.Equal(t, haproxy.Maint, slot.State)
 	assert.Equal(t, "10.0.0.1:1", slot.Addr.String())
 	p := Make([]Node{node("10.0.0.1:1")}, b.read())
 	require.Len(t, p.Commands(), 1, "it comes back with one command")
@@ -224,8 +224,8 @@ func TestADeregisteredNodeDrainsUntilItIsIdle(t *testing.T) {
 	slot.Busy = 1
 	p, err := b.settle(nil)
 	require.NoError(t, err)
-	assert.Equal(t, runtime.Drain, slot.State)
-	assert.Equal(t, []runtime.SlotID{slot.ID}, p.Draining)
+	assert.Equal(t, haproxy.Drain, slot.State)
+	assert.Equal(t, []haproxy.ServerID{slot.ID}, p.Draining)
 
 	late := b.read()
 	for i := range late.Slots {
@@ -236,7 +236,7 @@ func TestADeregisteredNodeDrainsUntilItIsIdle(t *testing.T) {
 	slot.Busy = 0
 	_, err = b.settle(nil)
 	require.NoError(t, err)
-	assert.Equal(t, runtime.Maint, slot.State)
+	assert.Equal(t, haproxy.Maint, slot.State)
 	assert.Equal(t, Placeholder, slot.Addr)
 }
 
@@ -247,7 +247,7 @@ func TestANodeInMaintenanceDrainsAndKeepsItsSlot(t *testing.T) {
 	slot := b.serving()[netip.MustParseAddrPort("10.0.0.1:1")]
 	_, err = b.settle([]Node{node("10.0.0.1:1", health(Maintenance))})
 	require.NoError(t, err)
-	assert.Equal(t, runtime.Maint, slot.State)
+	assert.Equal(t, haproxy.Maint, slot.State)
 	assert.Equal(t, "10.0.0.1:1", slot.Addr.String())
 }
 
@@ -292,9 +292,9 @@ func TestMoreNodesThanSlots(t *testing.T) {
 
 func TestServersOfTheOperatorAreLeftAlone(t *testing.T) {
 	for _, name := range []string{"backup", "http", "https-x1", "1", "node1"} {
-		id, err := runtime.NewSlotID("b", name)
+		id, err := haproxy.NewServerID("b", name)
 		require.NoError(t, err)
-		_, ours := NewSlot(runtime.Server{ID: id})
+		_, ours := NewSlot(haproxy.Server{ID: id})
 		assert.False(t, ours, name)
 	}
 }
@@ -340,8 +340,8 @@ func genBackend(t *rapid.T) *backend {
 		if rapid.Bool().Draw(t, "used") {
 			s.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 12).Draw(t, "addr"))}), 14265)
 		}
-		s.State = rapid.SampledFrom([]runtime.State{runtime.Ready, runtime.Drain, runtime.Maint}).Draw(t, "state")
-		s.Up = s.State != runtime.Maint && rapid.Bool().Draw(t, "up")
+		s.State = rapid.SampledFrom([]haproxy.State{haproxy.Ready, haproxy.Drain, haproxy.Maint}).Draw(t, "state")
+		s.Up = s.State != haproxy.Maint && rapid.Bool().Draw(t, "up")
 		s.Checked = rapid.Bool().Draw(t, "checked")
 		if !strings.HasPrefix(name, "b/http") || strings.HasPrefix(name, "b/https") {
 			s.SNI = rapid.SampledFrom([]string{"", "a.example", "b.example"}).Draw(t, "sni")
@@ -355,7 +355,7 @@ func genBackend(t *rapid.T) *backend {
 // check says whether the backend is what the nodes want.
 func (b *backend) check(t *rapid.T, nodes []Node, p Plan) {
 	want := map[netip.AddrPort]Node{}
-	for _, n := range one(nodes) {
+	for _, n := range byAddress(nodes) {
 		want[n.Addr] = n
 	}
 	waits := map[netip.AddrPort]bool{}
@@ -364,7 +364,7 @@ func (b *backend) check(t *rapid.T, nodes []Node, p Plan) {
 	}
 	count := map[netip.AddrPort]int{}
 	for _, s := range b.slots {
-		if s.State != runtime.Ready {
+		if s.State != haproxy.Ready {
 			continue
 		}
 		n, ok := want[s.Addr]
@@ -421,19 +421,19 @@ func TestNoNodeThatStaysIsMoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		had := b.serving()
-		ids := map[netip.AddrPort]runtime.SlotID{}
+		ids := map[netip.AddrPort]haproxy.ServerID{}
 		for addr, s := range had {
 			ids[addr] = s.ID
 		}
 		kinds := map[netip.AddrPort]TLS{}
-		for _, n := range one(before) {
+		for _, n := range byAddress(before) {
 			kinds[n.Addr] = n.TLS
 		}
 		if _, err := b.settle(after); err != nil {
 			t.Fatal(err)
 		}
 		now := b.serving()
-		for _, n := range one(after) {
+		for _, n := range byAddress(after) {
 			s := now[n.Addr]
 			if id, ok := ids[n.Addr]; ok && s != nil && kinds[n.Addr] == n.TLS && s.ID != id {
 				t.Fatalf("%s moved from %s to %s", n.Addr, id, s.ID)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 )
 
 func weight(w int) func(*Node) { return func(n *Node) { n.Weight = w } }
@@ -19,7 +19,7 @@ func reduced(n *Node)          { n.Health, n.Reduced = Warning, true }
 
 func sni(name string) func(*Node) {
 	return func(n *Node) {
-		host, err := runtime.NewHostname(name)
+		host, err := haproxy.NewHostname(name)
 		if err != nil {
 			panic(err)
 		}
@@ -27,7 +27,7 @@ func sni(name string) func(*Node) {
 	}
 }
 
-func lines(cmds []runtime.Command) []string {
+func lines(cmds []haproxy.Command) []string {
 	text := make([]string, 0, len(cmds))
 	for _, cmd := range cmds {
 		text = append(text, cmd.String())
@@ -67,7 +67,7 @@ func TestSharesAreInRangeAndKeepTheOrder(t *testing.T) {
 		}
 		got := Shares(nodes, rapid.IntRange(1, 100).Draw(t, "percent"))
 		for i, n := range got {
-			if n.Weight > runtime.MaxWeight || (n.Weight == 0) != (nodes[i].Weight == 0) {
+			if n.Weight > haproxy.MaxWeight || (n.Weight == 0) != (nodes[i].Weight == 0) {
 				t.Fatalf("weight %d became %d", nodes[i].Weight, n.Weight)
 			}
 			for j, m := range got {
@@ -244,12 +244,12 @@ func TestTheGuardMindsOnlyManyAtOnce(t *testing.T) {
 	}
 }
 
-func TestSeatsSayWhereANodeIs(t *testing.T) {
+func TestAssignedSaysWhereANodeIs(t *testing.T) {
 	b := newBackend(3, 3, 0)
 	want := []Node{node("10.0.0.1:1"), node("10.0.0.2:1", tls(Verified))}
 	_, err := b.settle(want)
 	require.NoError(t, err)
-	seats := Seats(want, b.read())
+	seats := Assigned(want, b.read())
 	require.Len(t, seats, 2)
 	assert.Equal(t, Verified, seats[netip.MustParseAddrPort("10.0.0.2:1")].TLS)
 }

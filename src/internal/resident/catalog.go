@@ -18,7 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/runtime"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 )
 
 const (
@@ -105,7 +105,7 @@ func sleep(ctx context.Context, d time.Duration) {
 func (c *Catalog) learn(nodes []registry.Node) {
 	known := make(map[netip.AddrPort]bool, len(nodes))
 	for _, node := range nodes {
-		if node.Host == (runtime.Hostname{}) { // a name could stand for any address
+		if node.Host == (haproxy.Hostname{}) { // a name could stand for any address
 			known[node.Addr] = true
 		}
 	}

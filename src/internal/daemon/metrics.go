@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
+)
+
+// metrics is what /metrics shows.
+type metrics struct {
+	registry    *prometheus.Registry
+	passes      *prometheus.CounterVec
+	passSeconds prometheus.Histogram
+	convergence prometheus.Histogram
+	lastSuccess *prometheus.GaugeVec
+	drift       *prometheus.CounterVec
+	guard       *prometheus.CounterVec
+	holding     *prometheus.GaugeVec
+	operations  *prometheus.CounterVec
+	nodes       *prometheus.GaugeVec
+	waiting     *prometheus.GaugeVec
+	slots       *prometheus.GaugeVec
+	problems    prometheus.Gauge
+	index       prometheus.Gauge
+}
+
+const namespace = "iri_lb_handler"
+
+func newMetrics() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	}
+	histogram := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		})
+	}
+	m := &metrics{
+		registry:    prometheus.NewRegistry(),
+		passes:      counter("passes_total", "Comparisons of HAProxy with the registry, by socket and result.", "socket", "result"),
+		passSeconds: histogram("pass_seconds", "How long a reconciliation took, verification included."),
+		convergence: histogram("convergence_seconds",
+			"From the arrival of a new answer of Consul to its verification in HAProxy."),
+		lastSuccess: gauges("last_success_timestamp_seconds", "When HAProxy was last verified to agree with the registry.", "socket"),
+		drift:       counter("drift_total", "Commands that restored slots which somebody else had changed.", "pool"),
+		guard: counter("guard_total",
+			"Answers that would have taken most nodes out, by what a second, consistent query said: confirmed, refuted, or kept when it failed.", "result"),
+		holding:    gauges("guard_holding", "1 while nodes are kept in service that Consul would have out.", "socket"),
+		operations: counter("operations_total", "Commands sent to HAProxy, by pool and result.", "pool", "result"),
+		nodes:      gauges("nodes", "Registered nodes, by socket, pool and health.", "socket", "pool", "health"),
+		waiting:    gauges("nodes_waiting", "Nodes that wait for a slot, by socket and pool.", "socket", "pool"),
+		slots:      gauges("slots", "Slots, by socket, pool, kind and state (ready, drain, maint, free).", "socket", "pool", "kind", "state"),
+		problems:   gauge("registry_problems", "Services, tags and values in Consul that cannot be used."),
+		index:      gauge("consul_index", "Consul's index of the answer that is applied."),
+	}
+	m.registry.MustRegister(m.passes, m.passSeconds, m.convergence, m.lastSuccess, m.drift, m.guard, m.holding,
+		m.operations, m.nodes, m.waiting, m.slots, m.problems, m.index, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func result(err error) string {
+	if err != nil {
+		return "error"
+	}
+	return "ok"
+}
+
+// observer is what one HAProxy's mirror tells the metrics. It makes the counters start at 0.
+func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock clockwork.Clock) mirror.Observer {
+	started := clock.Now()
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "last_success_age_seconds",
+		Help:        "How long ago HAProxy was last verified to agree with the registry; since the start when never.",
+		ConstLabels: prometheus.Labels{"socket": opts.Socket},
+	}, func() float64 { return clock.Since(status.LastAnswer(started)).Seconds() }))
+	m.holding.WithLabelValues(opts.Socket).Set(0)
+	m.lastSuccess.WithLabelValues(opts.Socket).Set(0)
+	for _, p := range opts.Pools {
+		m.drift.WithLabelValues(p.Name)
+	}
+	for _, result := range []mirror.GuardResult{mirror.Confirmed, mirror.Refuted, mirror.Kept} {
+		m.guard.WithLabelValues(string(result))
+	}
+	return observer{m, opts.Socket, clock}
+}
+
+// observer is a mirror.Observer with the label of its HAProxy.
+type observer struct {
+	*metrics
+	socket string
+	clock  clockwork.Clock
+}
+
+func (o observer) Received(snap registry.Snapshot) {
+	o.problems.Set(float64(len(snap.Problems)))
+	o.index.Set(float64(snap.Index))
+}
+
+func (o observer) Executed(poolName string, err error) {
+	o.operations.WithLabelValues(poolName, result(err)).Inc()
+}
+
+func (o observer) Drifted(poolName string, commands int) {
+	o.drift.WithLabelValues(poolName).Add(float64(commands))
+}
+
+func (o observer) Guarded(result mirror.GuardResult) { o.guard.WithLabelValues(string(result)).Inc() }
+
+func (o observer) Holding(holding bool) { o.holding.WithLabelValues(o.socket).Set(boolean(holding)) }
+
+func (o observer) Reconciled(took time.Duration, err error) {
+	o.passes.WithLabelValues(o.socket, result(err)).Inc()
+	o.passSeconds.Observe(took.Seconds())
+	if err == nil {
+		o.lastSuccess.WithLabelValues(o.socket).Set(float64(o.clock.Now().UnixNano()) / 1e9)
+	}
+}
+
+func (o observer) Converged(after time.Duration) { o.convergence.Observe(after.Seconds()) }
+
+func (o observer) InLine(poolName string, nodes []pool.Node, slots []pool.Slot, plan pool.Plan) {
+	for h := pool.Passing; h <= pool.Critical; h++ {
+		o.nodes.WithLabelValues(o.socket, poolName, h.String()).Set(0)
+	}
+	for _, n := range nodes {
+		o.nodes.WithLabelValues(o.socket, poolName, n.Health.String()).Inc()
+	}
+	o.waiting.WithLabelValues(o.socket, poolName).Set(float64(len(plan.Waiting)))
+	o.slots.DeletePartialMatch(prometheus.Labels{"socket": o.socket, "pool": poolName})
+	for _, s := range slots {
+		o.slots.WithLabelValues(o.socket, poolName, s.TLS.Prefix(), slotState(s)).Inc()
+	}
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func slotState(s pool.Slot) string {
+	if s.Free() {
+		return "free"
+	}
+	return string(s.State)
+}

@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/oklog/run"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
+)
+
+const (
+	// watchdogInterval is well below WatchdogSec of the unit.
+	watchdogInterval = time.Second
+	// requestTimeout bounds how long a client may take to send its request.
+	requestTimeout = 5 * time.Second
+)
+
+// Run watches Consul, keeps every HAProxy in line and serves /metrics, /healthz and /readyz until the context ends. The
+// parts run as one group: the first that ends ends all, and the error says which one it was.
+func (d *Daemon) Run(ctx context.Context) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for /metrics (key listen of the configuration): %w", err)
+	}
+	beats := newHeartbeats(d.clock, len(d.mirrors))
+	server := &http.Server{Handler: d.routes(beats), ReadHeaderTimeout: requestTimeout}
+
+	var group run.Group
+	part := func(name string, work func(context.Context)) {
+		ctx, cancel := context.WithCancel(ctx)
+		group.Add(func() error {
+			work(ctx)
+			return ended(name, ctx)
+		}, func(error) { cancel() })
+	}
+	group.Add(func() error { return fmt.Errorf("the HTTP server has stopped: %w", server.Serve(listener)) },
+		func(error) { _ = server.Close() })
+	part("the watch of Consul", d.watcher.Watch)
+	part("the resolver of host names", d.watcher.ResolveNames)
+	for i, m := range d.mirrors {
+		part("the loop of HAProxy at "+d.cfg.HAProxy.AdminSockets[i], func(ctx context.Context) {
+			m.Run(ctx, func() { beats.beat(i) })
+		})
+	}
+	part("the watchdog", func(ctx context.Context) { d.feedWatchdog(ctx, beats) })
+
+	notify(systemd.SdNotifyReady)
+	d.log.Info("started", "consul", d.cfg.Consul.Address, "service", d.cfg.Service,
+		"haproxy", strings.Join(d.cfg.HAProxy.AdminSockets, " "), "metrics", "http://"+d.cfg.Listen+"/metrics")
+	err = group.Run()
+	notify(systemd.SdNotifyStopping)
+	d.log.Info("stopping; HAProxy keeps its slots as they are")
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	return err
+}
+
+// errStopped is a part that ended because the daemon was told to stop.
+var errStopped = errors.New("stopped")
+
+// ended says why a part has ended: nothing but its context may end it.
+func ended(name string, ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errStopped
+	}
+	return fmt.Errorf("%s has stopped", name)
+}
+
+// feedWatchdog tells systemd that all loops turn.
+func (d *Daemon) feedWatchdog(ctx context.Context, beats *heartbeats) {
+	for ctx.Err() == nil {
+		if beats.silence() < stuck {
+			notify(systemd.SdNotifyWatchdog)
+		}
+		sleep.Context(ctx, d.clock, watchdogInterval)
+	}
+}
+
+// notify tells systemd. Without systemd it does nothing.
+func notify(state string) { _, _ = systemd.SdNotify(false, state) }

@@ -1,0 +1,123 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/status"
+)
+
+// Status reads what HAProxy says now, beside the snapshot. listed is false when Consul could not be asked.
+func (m *Mirror) Status(ctx context.Context, snap registry.Snapshot, listed bool) (status.HAProxy, error) {
+	defer m.session.drop()
+	st := status.HAProxy{Socket: m.opts.Socket, Pools: []status.Pool{}}
+	servers, err := m.session.observe(ctx)
+	st.Version, st.Pid = m.session.version, m.session.worker.Pid
+	for i := 0; err == nil && i < len(m.opts.Pools); i++ {
+		p := m.opts.Pools[i]
+		var v view
+		if v, err = m.session.view(ctx, p, servers[i], true); err == nil {
+			st.Pools = append(st.Pools, poolStatus(p, snap.Nodes, v.Backend, listed))
+		}
+	}
+	if err != nil {
+		st.Error = err.Error()
+	}
+	return st, err
+}
+
+func poolStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) status.Pool {
+	st := status.Pool{Name: p.Name, Backend: b.Name, Slots: len(b.Slots), Nodes: nodeStatus(p, all, b, listed)}
+	for _, s := range b.Slots {
+		if s.Free() {
+			st.Free++
+		}
+	}
+	return st
+}
+
+// nodeStatus lists the pool's nodes, and the slots that nobody is registered for.
+func nodeStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) []status.Node {
+	slots := pool.Assigned(p.members(all, 100), b)
+	list := []status.Node{}
+	for _, n := range all {
+		if !slices.Contains(n.Pools, p.Name) {
+			continue
+		}
+		st := status.Node{ID: n.ID, Host: n.Host.String(), Address: n.Addr.String(), Consul: n.Health.String(), HAProxy: "no slot"}
+		if s, ok := slots[n.Addr]; ok {
+			fill(&st, s)
+			delete(slots, n.Addr)
+		}
+		list = append(list, st)
+	}
+	nobody := "unknown"
+	if listed {
+		nobody = "not registered"
+	}
+	for addr, s := range slots {
+		st := status.Node{Address: addr.String(), Consul: nobody}
+		fill(&st, s)
+		list = append(list, st)
+	}
+	slices.SortFunc(list, func(a, b status.Node) int {
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Address, b.Address))
+	})
+	return list
+}
+
+func fill(st *status.Node, s pool.Slot) {
+	st.Slot, st.HAProxy = s.ID.Name(), string(s.State)
+	if s.State == haproxy.Ready && !s.Up {
+		st.HAProxy = "down"
+	}
+	st.Weight, st.MaxConn, st.Sessions, st.ChangedSeconds = s.Weight, s.MaxConn, s.Busy, int(s.Since.Seconds())
+}
+
+// Plan prints what a reconciliation would tell HAProxy now, and changes nothing, neither in HAProxy nor in the mirror. It
+// returns true when that is anything at all. Later steps of the reconciliation, such as freeing a slot that has drained, are
+// not foreseen.
+func (m *Mirror) Plan(ctx context.Context, snap registry.Snapshot, w io.Writer) (bool, error) {
+	defer m.session.drop()
+	views, err := m.session.views(ctx)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", m.opts.Socket, err)
+	}
+	d := m.guard.decide(snap, views, m.clock.Now())
+	if d.confirm {
+		second, err := m.source.Confirm(ctx)
+		if err == nil {
+			snap = second
+		}
+		d = m.guard.answered(second, err, m.clock.Now()).decide(snap, views, m.clock.Now())
+	}
+	if d.next.holding != "" {
+		_, _ = fmt.Fprintf(w, "most nodes would leave, and are kept: %s\n", d.next.holding)
+	}
+	dry := newReconciler(m.opts, m.clock, m.session, report{Discard{}, m.notices})
+	changes := false
+	for i, p := range m.opts.Pools {
+		plan, _, err := dry.plan(ctx, p, d.nodes[i], &views[i])
+		if err != nil {
+			return changes, fmt.Errorf("%s: %w", m.opts.Socket, err)
+		}
+		for _, cmd := range plan.Commands() {
+			_, _ = fmt.Fprintf(w, "pool %s: %s\n", p.Name, cmd)
+			changes = true
+		}
+		for _, n := range plan.Waiting {
+			_, _ = fmt.Fprintf(w, "pool %s: node %s waits for a slot\n", p.Name, n.ID)
+		}
+	}
+	if !changes {
+		_, _ = fmt.Fprintf(w, "%s: nothing to change\n", m.opts.Socket)
+	}
+	return changes, nil
+}

@@ -1,0 +1,128 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
+)
+
+// Reload makes HAProxy read its configuration again without losing a slot. It writes the files that the new worker reads,
+// calls ask, which asks HAProxy's master for the reload, and gives the new worker what no file can hold: maxconn. Other
+// callers wait meanwhile.
+func (m *Mirror) Reload(ctx context.Context, stateFile string, ask func(context.Context) error) error {
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer m.session.drop()
+	before, err := m.save(ctx, stateFile)
+	if err != nil {
+		return fmt.Errorf("save HAProxy's slots before the reload: %w", err)
+	}
+	old := m.session.worker
+	if err := ask(ctx); err != nil {
+		return err
+	}
+	if err := m.awaitNewWorker(ctx, old); err != nil {
+		return err
+	}
+	if err := m.restoreMaxConn(ctx, before); err != nil {
+		return fmt.Errorf("give the new worker its limits: %w", err)
+	}
+	m.log.Info("HAProxy reloaded", "slots", len(before))
+	return nil
+}
+
+// save writes the state file and the maps of server names, and returns each server's address and limit.
+func (m *Mirror) save(ctx context.Context, stateFile string) (map[haproxy.ServerID]haproxy.Server, error) {
+	servers, err := m.session.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slots := map[haproxy.ServerID]haproxy.Server{}
+	for i, p := range m.opts.Pools {
+		d, _, err := m.session.details(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range servers[i] {
+			s.MaxConn = d.maxConn[s.ID]
+			slots[s.ID] = s
+		}
+		if p.SNIMap == (haproxy.Path{}) {
+			continue
+		}
+		if err := writeFile(p.SNIMap.String(), sniFile(d.sni)); err != nil {
+			return nil, err
+		}
+	}
+	replies, err := m.session.query(ctx, haproxy.ShowServersState(haproxy.BackendName{}))
+	if err != nil {
+		return nil, err
+	}
+	return slots, writeFile(stateFile, replies[0])
+}
+
+// sniFile is the text of a map file: a slot and its name on each line.
+func sniFile(names map[string]string) string {
+	var text strings.Builder
+	for _, slot := range slices.Sorted(maps.Keys(names)) {
+		fmt.Fprintln(&text, slot, names[slot])
+	}
+	return text.String()
+}
+
+// awaitNewWorker connects to a worker that is not the old one.
+func (m *Mirror) awaitNewWorker(ctx context.Context, old haproxy.Worker) error {
+	m.session.drop()
+	for {
+		_, err := m.session.observe(ctx)
+		if err == nil && m.session.worker != old {
+			return nil
+		}
+		m.session.drop()
+		if ctx.Err() != nil {
+			return errors.Join(errors.New("HAProxy shows no new worker; is its configuration valid? See journalctl -u haproxy -e"), err)
+		}
+		sleep.Context(ctx, m.clock, redialInterval)
+	}
+}
+
+func (m *Mirror) restoreMaxConn(ctx context.Context, before map[haproxy.ServerID]haproxy.Server) error {
+	servers, err := m.session.observe(ctx)
+	if err != nil {
+		return err
+	}
+	var cmds []haproxy.Command
+	for i, p := range m.opts.Pools {
+		d, _, err := m.session.details(ctx, p)
+		if err != nil {
+			return err
+		}
+		for _, s := range servers[i] {
+			if b, ok := before[s.ID]; ok && b.Addr == s.Addr && b.MaxConn != d.maxConn[s.ID] {
+				cmds = append(cmds, haproxy.SetMaxConn(s.ID, b.MaxConn))
+			}
+		}
+	}
+	errs, err := m.session.apply(ctx, cmds)
+	return errors.Join(append(errs, err)...)
+}
+
+// writeFile replaces the file in one step: a reader sees the old text or the new. Only its owner may read it; HAProxy does as
+// root.
+func writeFile(path, text string) error {
+	if err := renameio.WriteFile(path, []byte(text), 0o600, sameFolder(path)); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	// maxWait is how long Consul may hold a blocking query. It adds up to a sixteenth of it (Consul's documentation,
+	// "Blocking Queries").
+	maxWait = time.Minute
+	// grace is added to the longest answer time before the connection counts as dead: without a deadline a half-open
+	// connection would hang for 15 minutes.
+	grace = 10 * time.Second
+	// maxAnswer bounds what is read of an answer, in bytes: 2000 nodes are 2 MB.
+	maxAnswer = 256 << 20
+)
+
+// Client reads one service of one Consul. It is safe for concurrent use.
+type Client struct {
+	service string
+	url     string
+	token   string
+	http    *http.Client
+	cache   cache
+	// size is how long the last answer was, in bytes.
+	size atomic.Int64
+	// acl queries what a token may do.
+	acl *api.ACL
+}
+
+// NewClient makes a client that queries the Consul agent at address (a URL) for the service, with the ACL token in tokenFile
+// ("" for none). pools are the names of the pools that a node can be in.
+func NewClient(address, tokenFile, service string, pools []string) (*Client, error) {
+	token, err := readToken(tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	// The agent is on the same host as a rule: to compress the answer takes longer than to send it as it is.
+	transport := &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}
+	client, err := api.NewClient(&api.Config{Address: address, Token: token})
+	if err != nil {
+		return nil, fmt.Errorf("set up the client for Consul at %s: %w", address, err)
+	}
+	return &Client{
+		service: service, token: token, acl: client.ACL(), cache: cache{parser: newParser(pools)},
+		url: strings.TrimSuffix(address, "/") + "/v1/health/service/" + url.PathEscape(service),
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}},
+	}, nil
+}
+
+// readToken refuses an empty file: without a token Consul answers with an empty list, and does not say what it left out.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("Consul's token: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return "", fmt.Errorf("Consul's token: %s is empty", path)
+	}
+	return token, nil
+}
+
+// Fetch returns the nodes. With an index it waits until Consul has something newer, for a minute at most. Every error means
+// that nothing is known: the caller keeps what it has.
+func (c *Client) Fetch(ctx context.Context, index uint64) (Snapshot, error) {
+	timeout := grace
+	if index > 0 {
+		timeout += maxWait + maxWait/16
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	query := url.Values{}
+	if index > 0 {
+		query.Set("index", strconv.FormatUint(index, 10))
+		query.Set("wait", maxWait.String())
+	}
+	return c.query(ctx, query)
+}
+
+// Confirm queries the leader, which answers only after a majority of the servers has confirmed that it still is the leader.
+// The agent's own cache, which may have served Fetch, is not used (Consul's documentation, "Consistency Modes").
+func (c *Client) Confirm(ctx context.Context) (Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	return c.query(ctx, url.Values{"consistent": {""}})
+}
+
+// query does what consul/api would do, in less time: see cache.
+func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"?"+params.Encode(), nil)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("query Consul for service %q: %w", c.service, err)
+	}
+	if c.token != "" {
+		req.Header.Set("X-Consul-Token", c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("query Consul for service %q: %w", c.service, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var buf bytes.Buffer
+	buf.Grow(int(c.size.Load()) + bytes.MinRead) // about as long as the last one
+	_, err = buf.ReadFrom(io.LimitReader(resp.Body, maxAnswer+1))
+	body := buf.Bytes()
+	c.size.Store(int64(len(body)))
+	switch {
+	case err != nil:
+		return Snapshot{}, fmt.Errorf("read Consul's answer for service %q: %w", c.service, err)
+	case resp.StatusCode != http.StatusOK:
+		return Snapshot{}, fmt.Errorf("query Consul for service %q: HTTP %d: %s", c.service, resp.StatusCode, clip(strings.TrimSpace(string(body))))
+	case len(body) > maxAnswer:
+		return Snapshot{}, fmt.Errorf("Consul's answer for service %q is longer than %d MiB", c.service, maxAnswer>>20)
+	}
+	snap, err := c.read(ctx, resp.Header, body)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("Consul's answer for service %q: %w", c.service, err)
+	}
+	return snap, nil
+}
+
+func (c *Client) read(ctx context.Context, header http.Header, body []byte) (Snapshot, error) {
+	index, err := checkHeader(header)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	entries, err := c.cache.entries(body)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if len(entries) == 0 && c.token == "" {
+		if err := c.openToAll(ctx); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	snap := Snapshot{Index: index}
+	for _, e := range entries {
+		snap.Problems = append(snap.Problems, e.problems...)
+		if e.ok {
+			snap.Nodes = append(snap.Nodes, e.node)
+		}
+	}
+	return snap, nil
+}
+
+// openToAll returns an error when Consul has ACLs. It then answers a request without a token with an empty list, whatever
+// is registered.
+func (c *Client) openToAll(ctx context.Context) error {
+	_, _, err := c.acl.TokenReadSelf((&api.QueryOptions{}).WithContext(ctx))
+	if err != nil && strings.Contains(err.Error(), "ACL support disabled") {
+		return nil
+	}
+	return errors.New("Consul shows nothing to a request without a token; set consul.token_file in the handler's configuration")
+}
+
+// checkHeader returns the answer's index. It refuses answers that look like an empty registry and are not.
+func checkHeader(header http.Header) (uint64, error) {
+	index, err := strconv.ParseUint(header.Get("X-Consul-Index"), 10, 64)
+	switch {
+	case err != nil || index == 0:
+		return 0, errors.New("it has no X-Consul-Index")
+	// Consul's streaming backend, which serves blocking queries, never says that it knows a leader; it fails instead when
+	// there is none (seen with 1.22).
+	case header.Get("X-Consul-KnownLeader") != "true" && header.Get("X-Consul-Query-Backend") != api.QueryBackendStreaming:
+		return 0, errors.New("the servers have no leader")
+	case header.Get("X-Consul-Results-Filtered-By-ACLs") == "true":
+		return 0, errors.New("parts were left out because the token may not read them; " +
+			"give its policy 'read' on the service and on node_prefix \"\"")
+	}
+	return index, nil
+}

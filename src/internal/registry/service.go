@@ -1,0 +1,150 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+)
+
+// parser turns Consul's entries into nodes.
+type parser struct {
+	tags []tag
+}
+
+// newParser knows the names of the pools that a node can be in.
+func newParser(pools []string) parser { return parser{tags: tags(pools)} }
+
+// problems collects what is wrong with one service.
+type problems struct {
+	service, node string
+	list          []Problem
+}
+
+func (p *problems) add(field, format string, args ...any) {
+	p.list = append(p.list, Problem{p.service, p.node, field, fmt.Sprintf(format, args...)})
+}
+
+// parse turns Consul's entry into a node. It returns false for a service that cannot be used at all; its problems then say
+// why.
+func (p parser) parse(entry *api.ServiceEntry) (Node, []Problem, bool) {
+	if entry == nil || entry.Service == nil || entry.Node == nil {
+		return Node{}, []Problem{{Field: "service", Reason: "half an entry; skipped"}}, false
+	}
+	found := &problems{service: clip(entry.Service.ID), node: clip(entry.Node.Node)}
+	n := Node{Node: pool.Node{ID: found.service, Health: health(entry.Checks)}}
+	if err := n.locate(entry); err != nil {
+		found.add("address", "%v; the service is skipped", err)
+		return Node{}, found.list, false
+	}
+	weigh(&n, entry)
+	p.read(entry, found).apply(&n)
+	return n, found.list, true
+}
+
+// DefaultPort is IRI's own (IRI's documentation, option PORT). A service without a port gets it.
+const DefaultPort = 14265
+
+// locate reads the service's own address, or its Consul node's when it has none: an IP address, or a name that is still to
+// be resolved.
+func (n *Node) locate(entry *api.ServiceEntry) error {
+	text := entry.Service.Address
+	if text == "" {
+		text = entry.Node.Address
+	}
+	port := entry.Service.Port
+	if port == 0 {
+		port = DefaultPort
+	}
+	if port < 1 || port > 65535 {
+		return fmt.Errorf("port %d is not between 1 and 65535", port)
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		if n.Host, err = hostname(text); err != nil {
+			return fmt.Errorf("%q is neither an IP address nor a host name", clip(text))
+		}
+		n.SNI = n.Host
+		n.Addr = netip.AddrPortFrom(netip.Addr{}, uint16(port))
+		return nil
+	}
+	n.Addr = netip.AddrPortFrom(addr.Unmap(), uint16(port))
+	return CheckAddr(n.Addr)
+}
+
+// hostname refuses a name that ends in a number: "10.1.2" is an address with a part missing (RFC 1123, section 2.1).
+func hostname(text string) (haproxy.Hostname, error) {
+	host, err := haproxy.NewHostname(text)
+	if err != nil {
+		return host, err
+	}
+	last := host.String()[strings.LastIndexByte(host.String(), '.')+1:]
+	if _, err := strconv.Atoi(last); err == nil {
+		return haproxy.Hostname{}, errors.New("a number is not a top-level domain")
+	}
+	return host, nil
+}
+
+// CheckAddr refuses what is not the address of a single host.
+func CheckAddr(addr netip.AddrPort) error {
+	ip := addr.Addr()
+	if ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
+		return fmt.Errorf("%q is not the address of a single host", clip(ip.String()))
+	}
+	if addr == pool.Placeholder {
+		return fmt.Errorf("%s marks an empty slot", addr)
+	}
+	return nil
+}
+
+// health is the worst of the service's and its Consul node's checks.
+func health(checks api.HealthChecks) pool.Health {
+	switch checks.AggregatedStatus() {
+	case api.HealthPassing:
+		return pool.Passing
+	case api.HealthWarning:
+		return pool.Warning
+	case api.HealthMaint:
+		return pool.Maintenance
+	}
+	for _, c := range checks {
+		if c.Status == api.HealthCritical && hasRun(c) {
+			return pool.Critical
+		}
+	}
+	return pool.Unchecked
+}
+
+// hasRun is false for a check that Consul runs and that has no output yet: Consul starts every such check as critical, also
+// after its own restart, and that is no verdict on the node. A TTL check is set from outside, where an empty output means
+// nothing, and Consul remembers it over a restart.
+func hasRun(c *api.HealthCheck) bool {
+	return c.Output != "" || c.Type == "" || c.Type == "ttl"
+}
+
+// weigh takes Consul's own weight for the state that the service is in. Where Consul has the same one for both states, nobody
+// has set it (1 is its default), and the configured share for warnings holds.
+func weigh(n *Node, entry *api.ServiceEntry) {
+	w := entry.Service.Weights
+	n.Weight = w.Passing
+	if n.Health == pool.Warning {
+		n.Weight = w.Warning
+		n.Reduced = w.Warning == w.Passing
+	}
+	n.Weight = min(max(n.Weight, 0), haproxy.MaxWeight)
+}
+
+// clip makes foreign text fit for a log line: short, printable, on one line.
+func clip(s string) string {
+	const most = 100
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.Trim(strconv.Quote(s), `"`)
+}

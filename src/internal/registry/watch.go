@@ -1,0 +1,213 @@
+package registry
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/jonboulle/clockwork"
+)
+
+const (
+	// Bounds of the wait after a failed query.
+	minBackoff = 250 * time.Millisecond
+	maxBackoff = 5 * time.Second
+)
+
+// Reporter is told whether Consul answers.
+type Reporter interface {
+	Answered()
+	Failed(err error)
+}
+
+// Watcher queries Consul and DNS, and gives every subscriber each new snapshot.
+type Watcher struct {
+	client   *Client
+	resolver *resolver
+	log      hclog.Logger
+	clock    clockwork.Clock
+	status   Reporter
+
+	mu          sync.Mutex
+	subscribers []func(Snapshot)
+	// unresolved is Consul's last answer, before host names got their addresses.
+	unresolved Snapshot
+	epoch      int
+	// newName wakes ResolveNames.
+	newName chan struct{}
+	// restart ends the query in flight and begins again without an index.
+	restart chan struct{}
+}
+
+// NewWatcher makes a watcher. It queries nothing yet.
+func NewWatcher(client *Client, lookup LookupFunc, log hclog.Logger, clock clockwork.Clock, status Reporter) *Watcher {
+	return &Watcher{
+		client: client, resolver: newResolver(lookup, clock), log: log, clock: clock, status: status,
+		newName: make(chan struct{}, 1), restart: make(chan struct{}, 1),
+	}
+}
+
+// Subscribe makes the watcher call f with every new snapshot, one at a time. It must not block, and be called before Watch.
+func (w *Watcher) Subscribe(f func(Snapshot)) { w.subscribers = append(w.subscribers, f) }
+
+// Watch publishes every new answer of Consul until the context ends. It never gives up: after an error it retries, with
+// growing pauses.
+func (w *Watcher) Watch(ctx context.Context) {
+	var index, newest uint64
+	backoff, away := minBackoff, false
+	for ctx.Err() == nil {
+		snap, restarted, err := w.fetch(ctx, index)
+		switch {
+		case restarted:
+			index, newest = 0, 0
+			w.sleep(ctx, minBackoff)
+			continue
+		case err != nil && ctx.Err() != nil:
+			return
+		case err != nil:
+			w.status.Failed(err)
+			w.sleep(ctx, backoff/2+rand.N(backoff/2))
+			backoff = min(2*backoff, maxBackoff)
+			index, away = 0, true
+			continue
+		}
+		w.status.Answered()
+		if snap.Index == index {
+			continue // the blocking query timed out without news
+		}
+		rewound := snap.Index < newest
+		if rewound {
+			w.log.Warn("Consul's index went back: it may have lost data", "from", newest, "to", snap.Index)
+		}
+		w.publish(snap, rewound || away)
+		backoff, away, newest, index = minBackoff, false, snap.Index, snap.Index
+		if rewound { // begin again (Consul's documentation, "Blocking Queries")
+			index = 0
+			w.sleep(ctx, minBackoff)
+		}
+	}
+}
+
+// fetch makes one query. It ends early after Restart: the last answer's index may be one that Consul never reaches.
+func (w *Watcher) fetch(ctx context.Context, index uint64) (snap Snapshot, restarted bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-w.restart:
+			restarted = true
+			cancel()
+		case <-ctx.Done():
+		}
+		close(done)
+	}()
+	snap, err = w.client.Fetch(ctx, index)
+	cancel()
+	<-done
+	return snap, restarted, err
+}
+
+// Restart makes Watch begin again without an index, because its last answer is in doubt.
+func (w *Watcher) Restart() {
+	select {
+	case w.restart <- struct{}{}:
+	default:
+	}
+}
+
+// ResolveNames looks host names up until the context ends, new ones at once and all of them at intervals.
+func (w *Watcher) ResolveNames(ctx context.Context) {
+	ticker := w.clock.NewTicker(refreshInterval)
+	defer ticker.Stop()
+	for {
+		all := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.newName:
+		case <-ticker.Chan():
+			all = true
+		}
+		w.mu.Lock()
+		nodes := w.unresolved.Nodes
+		w.mu.Unlock()
+		if w.resolver.refresh(ctx, all, nodes) {
+			w.republish()
+		}
+	}
+}
+
+// Once queries Consul once, and DNS for the names that are not known yet.
+func (w *Watcher) Once(ctx context.Context) (Snapshot, error) {
+	return w.resolved(ctx, func(ctx context.Context) (Snapshot, error) { return w.client.Fetch(ctx, 0) })
+}
+
+// Confirm is Once with Consul's strongest consistency.
+func (w *Watcher) Confirm(ctx context.Context) (Snapshot, error) {
+	return w.resolved(ctx, w.client.Confirm)
+}
+
+func (w *Watcher) resolved(ctx context.Context, query func(context.Context) (Snapshot, error)) (Snapshot, error) {
+	raw, err := query(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	raw.Seen = w.clock.Now()
+	snap := w.complete(raw)
+	if w.resolver.missing() {
+		w.resolver.refresh(ctx, false, raw.Nodes)
+		snap = w.complete(raw)
+	}
+	return snap, nil
+}
+
+// publish gives the subscribers a new answer.
+func (w *Watcher) publish(snap Snapshot, lost bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if lost {
+		w.epoch++
+	}
+	snap.Seen, snap.Epoch = w.clock.Now(), w.epoch
+	w.unresolved = snap
+	w.send()
+}
+
+// republish gives the subscribers the last answer with the addresses of today.
+func (w *Watcher) republish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unresolved.Seen = w.clock.Now()
+	w.send()
+}
+
+// send is called with the lock held.
+func (w *Watcher) send() {
+	snap := w.complete(w.unresolved)
+	for _, tell := range w.subscribers {
+		tell(snap)
+	}
+	if w.resolver.missing() {
+		select {
+		case w.newName <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// complete gives the nodes of an answer their addresses, as far as they are known.
+func (w *Watcher) complete(snap Snapshot) Snapshot {
+	nodes, found, complete := w.resolver.resolve(snap.Nodes)
+	snap.Nodes, snap.Problems, snap.Complete = nodes, append(found, snap.Problems...), complete
+	return snap
+}
+
+func (w *Watcher) sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-w.clock.After(d):
+	}
+}
