@@ -160,7 +160,7 @@ func (h *haproxy) writeHandlerConfig(t *testing.T, consulAddress string, change 
 	text := fmt.Sprintf(`consul: {address: "%[1]s"}
 service: iri
 haproxy: {admin_sockets: [%[2]s/admin.sock], master_socket: %[2]s/master.sock, state_file: %[2]s/srv.state}
-pools: {default: {backend: iri_back, maxconn: 0, sni_map: %[2]s/iri_back.sni}, pow: {backend: iri_pow_back, maxconn: 1}}
+pools: [{name: default, backend: iri_back, maxconn: 0, sni_map: %[2]s/iri_back.sni}, {name: pow, backend: iri_pow_back, maxconn: 1}]
 drain_timeout: 3s
 resync_interval: 2s
 listen: 127.0.0.1:%[3]d

@@ -29,6 +29,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for /metrics (key listen of the configuration): %w", err)
 	}
+	return d.serve(ctx, listener)
+}
+
+func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 	beats := newHeartbeats(d.clock, len(d.mirrors))
 	server := &http.Server{Handler: d.routes(beats), ReadHeaderTimeout: requestTimeout}
 
@@ -54,7 +58,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	notify(systemd.SdNotifyReady)
 	d.log.Info("started", "consul", d.cfg.Consul.Address, "service", d.cfg.Service,
 		"haproxy", strings.Join(d.cfg.HAProxy.AdminSockets, " "), "metrics", "http://"+d.cfg.Listen+"/metrics")
-	err = group.Run()
+	err := group.Run()
 	notify(systemd.SdNotifyStopping)
 	d.log.Info("stopping; HAProxy keeps its slots as they are")
 	if errors.Is(err, errStopped) {

@@ -220,7 +220,7 @@ func (m *Mirror) hold(next guard) {
 		if next.holding != "" {
 			m.log.Error("most nodes would leave; they are kept in service", "reason", next.holding)
 		} else {
-			m.log.Info("no node is kept in service any longer against what Consul says")
+			m.log.Info("no node is kept in service against Consul's answer any longer")
 		}
 	}
 	m.guard = next

@@ -3,8 +3,6 @@ package pool
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -13,42 +11,33 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy/haproxytest"
 )
 
-// backend is a model of HAProxy that obeys the commands of a plan as HAProxy
-// does, by their text.
+// backend is a HAProxy with one backend, "b".
 type backend struct {
-	slots  map[string]*haproxy.Server
-	order  []string
-	queued int
-	grows  bool
+	*haproxytest.HAProxy
+	// sni is the map of the slots' names for TLS.
+	sni   map[string]string
+	grows bool
 }
 
 func newBackend(plain, verified, unverified int) *backend {
-	b := &backend{slots: map[string]*haproxy.Server{}}
-	for _, kind := range []struct {
-		tls TLS
-		n   int
-	}{{Plain, plain}, {Verified, verified}, {Unverified, unverified}} {
-		for i := range kind.n {
-			id, err := haproxy.NewServerID("b", kind.tls.Prefix()+strconv.Itoa(i+1))
-			if err != nil {
-				panic(err)
-			}
-			b.slots[id.String()] = &haproxy.Server{ID: id, Addr: Placeholder, State: haproxy.Maint, Weight: 1}
-			b.order = append(b.order, id.String())
-		}
-	}
+	b := &backend{HAProxy: haproxytest.New()}
+	b.AddBackend("b", haproxytest.Template{Prefix: Plain.Prefix(), Slots: plain},
+		haproxytest.Template{Prefix: Verified.Prefix(), Slots: verified}, haproxytest.Template{Prefix: Unverified.Prefix(), Slots: unverified})
+	b.sni = b.AddMap(sniMap.String())
 	return b
 }
 
 func (b *backend) read() Backend {
-	view := Backend{Name: "b", Queued: b.queued, MayGrow: b.grows, SNIMap: sniMap}
-	for _, name := range b.order {
-		s, ok := NewSlot(*b.slots[name])
+	view := Backend{Name: "b", Queued: b.Queued["b"], MayGrow: b.grows, SNIMap: sniMap}
+	for _, server := range b.Servers("b") {
+		s, ok := NewSlot(*server)
 		if !ok {
-			panic(name)
+			panic(server.ID)
 		}
+		s.SNI = b.sni[s.ID.Name()]
 		view.Slots = append(view.Slots, s)
 	}
 	return view
@@ -63,84 +52,12 @@ var sniMap = func() haproxy.Path {
 }()
 
 func (b *backend) run(cmd haproxy.Command) error {
-	f := strings.Fields(cmd.String())
-	switch {
-	case f[1] == "maxconn":
-		n, err := strconv.Atoi(f[4])
-		b.slots[f[3]].MaxConn = n
-		return err
-	case f[1] == "map":
-		return b.runMap(f)
-	case f[0] == "add":
-		return b.add(f)
-	case f[0] == "del":
-		return b.del(f[2])
-	}
-	s := b.slots[f[2]]
-	switch f[3] {
-	case "addr":
-		if s.State == haproxy.Ready {
-			return fmt.Errorf("%s: a serving slot must not change its address", cmd)
-		}
-		addr, err := netip.ParseAddr(f[4])
-		if err != nil {
-			return err
-		}
-		port, err := strconv.Atoi(f[6])
-		s.Addr = netip.AddrPortFrom(addr, uint16(port))
-		return err
-	case "weight":
-		w, err := strconv.Atoi(f[4])
-		s.Weight = w
-		return err
-	case "state":
-		s.State = haproxy.State(f[4])
-		s.Up = s.State != haproxy.Maint
-		return nil
-	case "health":
-		s.Up = false
-		return nil
-	}
-	return fmt.Errorf("the model does not know %q", cmd)
-}
-
-// runMap obeys "add map FILE SLOT NAME" and its like, for slots of backend b.
-func (b *backend) runMap(f []string) error {
-	s := b.slots["b/"+f[3]]
-	if had := s.SNI != ""; had == (f[0] == "add") {
-		return fmt.Errorf("%v: the slot has %q", f, s.SNI)
-	}
-	s.SNI = strings.Join(f[4:], " ")
-	return nil
-}
-
-// add obeys "add server b/http-overflow1 10.0.0.1:1 weight 1 maxconn 0".
-func (b *backend) add(f []string) error {
-	if b.slots[f[2]] != nil {
-		return fmt.Errorf("%v: there is one already", f)
-	}
-	id, err := haproxy.NewServerID("b", strings.TrimPrefix(f[2], "b/"))
-	if err != nil {
+	if err := cmd.Err(b.Run(cmd.String())); err != nil {
 		return err
 	}
-	addr, err := netip.ParseAddrPort(f[3])
-	if err != nil {
-		return err
+	if len(b.Misuse()) > 0 {
+		return fmt.Errorf("a serving slot must not change its address: %v", b.Misuse())
 	}
-	weight, _ := strconv.Atoi(f[5])
-	maxConn, _ := strconv.Atoi(f[7])
-	b.slots[f[2]] = &haproxy.Server{ID: id, Addr: addr, State: haproxy.Maint, Weight: weight, MaxConn: maxConn}
-	b.order = append(b.order, f[2])
-	return nil
-}
-
-func (b *backend) del(name string) error {
-	s := b.slots[name]
-	if s == nil || s.State != haproxy.Maint || s.Busy > 0 {
-		return fmt.Errorf("%s cannot be deleted: %+v", name, s)
-	}
-	delete(b.slots, name)
-	b.order = slices.DeleteFunc(b.order, func(n string) bool { return n == name })
 	return nil
 }
 
@@ -160,15 +77,7 @@ func (b *backend) settle(nodes []Node) (Plan, error) {
 	return Plan{}, fmt.Errorf("not settled after five rounds")
 }
 
-func (b *backend) serving() map[netip.AddrPort]*haproxy.Server {
-	m := map[netip.AddrPort]*haproxy.Server{}
-	for _, s := range b.slots {
-		if s.State == haproxy.Ready {
-			m[s.Addr] = s
-		}
-	}
-	return m
-}
+func (b *backend) serving() map[netip.AddrPort]*haproxy.Server { return b.Serving("b") }
 
 func node(addr string, change ...func(*Node)) Node {
 	n := Node{ID: addr, Addr: netip.MustParseAddrPort(addr), Weight: 1}
@@ -335,16 +244,17 @@ func genNodes(t *rapid.T) []Node {
 // ours would make.
 func genBackend(t *rapid.T) *backend {
 	b := newBackend(rapid.IntRange(0, 6).Draw(t, "plain"), rapid.IntRange(0, 6).Draw(t, "verified"), rapid.IntRange(1, 6).Draw(t, "unverified"))
-	for _, name := range b.order {
-		s := b.slots[name]
+	for _, s := range b.Servers("b") {
 		if rapid.Bool().Draw(t, "used") {
 			s.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 12).Draw(t, "addr"))}), 14265)
 		}
 		s.State = rapid.SampledFrom([]haproxy.State{haproxy.Ready, haproxy.Drain, haproxy.Maint}).Draw(t, "state")
 		s.Up = s.State != haproxy.Maint && rapid.Bool().Draw(t, "up")
 		s.Checked = rapid.Bool().Draw(t, "checked")
-		if !strings.HasPrefix(name, "b/http") || strings.HasPrefix(name, "b/https") {
-			s.SNI = rapid.SampledFrom([]string{"", "a.example", "b.example"}).Draw(t, "sni")
+		if strings.HasPrefix(s.ID.Name(), "https") {
+			if name := rapid.SampledFrom([]string{"", "a.example", "b.example"}).Draw(t, "sni"); name != "" {
+				b.sni[s.ID.Name()] = name
+			}
 		}
 		s.Busy = rapid.IntRange(0, 1).Draw(t, "busy")
 		s.Weight = rapid.IntRange(0, 3).Draw(t, "weight")
@@ -363,7 +273,7 @@ func (b *backend) check(t *rapid.T, nodes []Node, p Plan) {
 		waits[n.Addr] = true
 	}
 	count := map[netip.AddrPort]int{}
-	for _, s := range b.slots {
+	for _, s := range b.Servers("b") {
 		if s.State != haproxy.Ready {
 			continue
 		}
@@ -396,7 +306,7 @@ func TestAnyBackendBecomesWhatTheNodesWant(t *testing.T) {
 	})
 }
 
-func TestAnInterruptionAtAnyPointIsRepairedByTheNextPass(t *testing.T) {
+func TestAnInterruptionAtAnyPointIsRepairedByTheNextPlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b, nodes := genBackend(t), genNodes(t)
 		cmds := Make(nodes, b.read()).Commands()

@@ -97,7 +97,7 @@ func TestTheLastThatServesDoesNotDrainWhileRequestsWait(t *testing.T) {
 	b := newBackend(3, 0, 0)
 	_, err := b.settle([]Node{node("10.0.0.1:1"), node("10.0.0.2:1")})
 	require.NoError(t, err)
-	b.queued = 5
+	b.Queued["b"] = 5
 	p, err := b.settle(nil)
 	require.NoError(t, err)
 	require.Len(t, b.serving(), 1, "one of the two has left")
@@ -108,7 +108,7 @@ func TestTheLastThatServesDoesNotDrainWhileRequestsWait(t *testing.T) {
 		late.Slots[i].Expired = late.Slots[i].ID == p.Draining[0]
 	}
 	assert.NotEmpty(t, Make(nil, late).Leave, "not for longer than the drain timeout")
-	b.queued = 0
+	b.Queued["b"] = 0
 	_, err = b.settle(nil)
 	require.NoError(t, err)
 	assert.Empty(t, b.serving())
@@ -116,7 +116,7 @@ func TestTheLastThatServesDoesNotDrainWhileRequestsWait(t *testing.T) {
 
 func TestASlotThatHAProxyChecksWaitsForItsFirstGoodCheck(t *testing.T) {
 	b := newBackend(3, 0, 0)
-	for _, s := range b.slots {
+	for _, s := range b.Servers("b") {
 		s.Checked = true
 	}
 	p := Make([]Node{node("10.0.0.1:1")}, b.read())
@@ -141,14 +141,14 @@ func TestTheNameForTLSIsSetBeforeTheSlotServesAndGoesWithTheNode(t *testing.T) {
 	_, err := b.settle(want)
 	require.NoError(t, err)
 	slot := b.serving()[want[0].Addr]
-	assert.Equal(t, "a.example", slot.SNI)
+	assert.Equal(t, "a.example", b.sni[slot.ID.Name()])
 
 	_, err = b.settle([]Node{node("10.0.0.1:1", tls(Verified), sni("b.example"))})
 	require.NoError(t, err)
-	assert.Equal(t, "b.example", slot.SNI)
+	assert.Equal(t, "b.example", b.sni[slot.ID.Name()])
 	_, err = b.settle(nil)
 	require.NoError(t, err)
-	assert.Empty(t, slot.SNI)
+	assert.Empty(t, b.sni)
 	assert.Equal(t, Placeholder, slot.Addr)
 }
 
@@ -167,15 +167,15 @@ func TestServersAreAddedForNodesThatFindNoSlot(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, p.Waiting)
 	assert.Len(t, b.serving(), 5)
-	assert.Contains(t, b.order, "b/http-overflow1")
-	assert.Contains(t, b.order, "b/http-overflow2")
-	assert.Contains(t, b.order, "b/https-noverify-overflow1")
+	assert.NotNil(t, b.Server("b", "http-overflow1"))
+	assert.NotNil(t, b.Server("b", "http-overflow2"))
+	assert.NotNil(t, b.Server("b", "https-noverify-overflow1"))
 
 	_, err = b.settle(nodes[:1])
 	require.NoError(t, err)
-	for _, name := range b.order {
-		if id := b.slots[name].ID; b.slots[name].Addr != nodes[0].Addr {
-			assert.NotContains(t, id.Name(), overflow, "it is deleted with its node")
+	for _, s := range b.Servers("b") {
+		if s.Addr != nodes[0].Addr {
+			assert.NotContains(t, s.ID.Name(), overflow, "it is deleted with its node")
 		}
 	}
 }
@@ -195,9 +195,9 @@ func TestABackendThatGrowsServesAll(t *testing.T) {
 		if p, err = b.settle(nil); err != nil {
 			t.Fatal(err)
 		}
-		for name, s := range b.slots {
-			if strings.Contains(name, overflow) && s.Busy == 0 {
-				t.Fatalf("%s is left", name)
+		for _, s := range b.Servers("b") {
+			if strings.Contains(s.ID.Name(), overflow) && s.Busy == 0 {
+				t.Fatalf("%s is left", s.ID)
 			}
 		}
 	})

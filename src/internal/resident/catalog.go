@@ -17,8 +17,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
 
 const (

@@ -91,8 +91,11 @@ func (h *HAProxy) AddBackend(name string, templates ...Template) {
 	}
 }
 
-// AddMap loads an empty map.
-func (h *HAProxy) AddMap(path string) { h.maps[path] = map[string]string{} }
+// AddMap loads an empty map and returns it. It may be changed while no command runs.
+func (h *HAProxy) AddMap(path string) map[string]string {
+	h.maps[path] = map[string]string{}
+	return h.maps[path]
+}
 
 func (h *HAProxy) put(s *haproxy.Server) {
 	b := s.ID.Backend()
@@ -130,6 +133,13 @@ func (h *HAProxy) PassChecks() {
 			s.Up = s.Up || s.State != haproxy.Maint
 		}
 	}
+}
+
+// Do calls f while no command runs.
+func (h *HAProxy) Do(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f()
 }
 
 // Changes are the commands that were executed, without the reading ones, and forgets them.

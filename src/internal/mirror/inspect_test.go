@@ -1,0 +1,113 @@
+package mirror
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy/haproxytest"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/status"
+)
+
+func TestAPlanPrintsTheCommandsAndChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.set(nodes(1, 2)...)
+	w.settle()
+	w.haproxy.Changes()
+	told := *w.observer
+	var out strings.Builder
+	changes, err := w.Plan(t.Context(), registry.Snapshot{Nodes: nodes(1, 2), Complete: true}, &out)
+	require.NoError(t, err)
+	assert.False(t, changes)
+	assert.Equal(t, "/run/haproxy/admin.sock: nothing to change\n", out.String())
+
+	out.Reset()
+	changes, err = w.Plan(t.Context(), registry.Snapshot{Nodes: nodes(1, 9), Complete: true}, &out)
+	require.NoError(t, err)
+	assert.True(t, changes)
+	assert.Equal(t, 6, strings.Count(out.String(), "state ready"))
+	assert.Contains(t, out.String(), "pool default: node 10.0.0.")
+	assert.Contains(t, out.String(), "waits for a slot")
+	assert.Empty(t, w.haproxy.Changes())
+	assert.Equal(t, told, *w.observer)
+}
+
+func TestAPlanAsksForConfirmationAndRemembersNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"confirmed":    {nil, "state drain"},
+		"not answered": {errNoAnswer, "most nodes would leave, and are kept: Consul does not confirm it: no answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := serving(t)
+			guardBefore, told := w.guard, *w.observer
+			w.source.confirmErr = test.err
+			w.source.second = registry.Snapshot{Nodes: nodes(1, 1), Complete: true, Seen: w.clock.Now()}
+			var out strings.Builder
+			_, err := w.Plan(t.Context(), w.source.second, &out)
+			require.NoError(t, err)
+			assert.Contains(t, out.String(), test.want)
+			assert.Equal(t, guardBefore, w.guard)
+			assert.Equal(t, told, *w.observer)
+			assert.Empty(t, w.status.Details())
+		})
+	}
+}
+
+func TestAPlanWithoutHAProxyNamesTheSocket(t *testing.T) {
+	w := newWorld(t)
+	w.haproxy.Stop()
+	_, err := w.Plan(t.Context(), registry.Snapshot{}, &strings.Builder{})
+	assert.EqualError(t, err, "/run/haproxy/admin.sock: "+haproxytest.ErrAway.Error())
+}
+
+func TestStatusPairsNodesWithTheirSlots(t *testing.T) {
+	w := newWorld(t)
+	w.set(node("10.0.0.1", weight(3)), node("10.0.0.2"), node("10.0.0.3"), node("10.0.0.9"))
+	w.settle()
+	serving := w.haproxy.Serving("iri_back")
+	serving[node("10.0.0.2").Addr].Up = false
+	serving[node("10.0.0.3").Addr].State = haproxy.Drain
+	guardBefore := w.guard
+	snap := registry.Snapshot{Nodes: []registry.Node{
+		node("10.0.0.1", weight(3)), node("10.0.0.2"), node("10.0.0.3", health(pool.Maintenance)), node("10.0.0.4", health(pool.Critical)),
+	}}
+	st, err := w.Status(t.Context(), snap, true)
+	require.NoError(t, err)
+	assert.Equal(t, "3.0.11", st.Version)
+	require.Len(t, st.Pools, 2)
+	assert.Equal(t, []int{16, 12}, []int{st.Pools[0].Slots, st.Pools[0].Free})
+	type row struct{ id, address, consul, haproxy string }
+	var rows []row
+	for _, n := range st.Pools[0].Nodes {
+		rows = append(rows, row{n.ID, n.Address, n.Consul, n.HAProxy})
+	}
+	assert.Equal(t, []row{
+		{"", "10.0.0.9:14265", "not registered", "ready"},
+		{"10.0.0.1:14265", "10.0.0.1:14265", "passing", "ready"},
+		{"10.0.0.2:14265", "10.0.0.2:14265", "passing", "down"},
+		{"10.0.0.3:14265", "10.0.0.3:14265", "maintenance", "drain"},
+		{"10.0.0.4:14265", "10.0.0.4:14265", "critical", "no slot"},
+	}, rows)
+	assert.Equal(t, 3, st.Pools[0].Nodes[1].Weight)
+	assert.Equal(t, guardBefore, w.guard)
+
+	st, err = w.Status(t.Context(), registry.Snapshot{}, false)
+	require.NoError(t, err)
+	assert.Equal(t, "unknown", st.Pools[0].Nodes[0].Consul)
+}
+
+func TestStatusWithoutHAProxySaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.haproxy.Stop()
+	st, err := w.Status(t.Context(), registry.Snapshot{}, true)
+	require.Error(t, err)
+	assert.Equal(t, status.HAProxy{Socket: "/run/haproxy/admin.sock", Pools: []status.Pool{}, Error: haproxytest.ErrAway.Error()}, st)
+}

@@ -1,0 +1,118 @@
+package registry
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+)
+
+func TestTags(t *testing.T) {
+	for name, test := range map[string]struct {
+		tags     []string
+		meta     map[string]string
+		want     Node
+		problems int
+	}{
+		"none": {
+			want: Node{Pools: []string{"default"}, Node: pool.Node{Weight: 1}},
+		},
+		"PoW in both pools": {
+			tags: []string{"haproxy.pow=true"},
+			want: Node{Pools: []string{"default", "pow"}, Node: pool.Node{Weight: 1}},
+		},
+		"PoW only": {
+			tags: []string{"haproxy.pow=only"},
+			want: Node{Pools: []string{"pow"}, Node: pool.Node{Weight: 1}},
+		},
+		"https is verified unless it is said otherwise": {
+			tags: []string{"haproxy.scheme=https"},
+			want: Node{Pools: []string{"default"}, Node: pool.Node{Weight: 1, TLS: pool.Verified}},
+		},
+		"https without verification": {
+			tags: []string{"haproxy.scheme=https", "haproxy.sslverify=0"},
+			want: Node{Pools: []string{"default"}, Node: pool.Node{Weight: 1, TLS: pool.Unverified}},
+		},
+		"sslverify means nothing for http": {
+			tags: []string{"haproxy.sslverify=false"},
+			want: Node{Pools: []string{"default"}, Node: pool.Node{Weight: 1}},
+		},
+		"weight and maxconn at their bounds": {
+			tags: []string{"haproxy.weight=256", "haproxy.maxconn=0"},
+			want: Node{Pools: []string{"default"}, MaxConnSet: true, Node: pool.Node{Weight: 256}},
+		},
+		"Meta": {
+			meta: map[string]string{"haproxy-pow": "true", "haproxy-weight": "9", "other": "x"},
+			want: Node{Pools: []string{"default", "pow"}, Node: pool.Node{Weight: 9}},
+		},
+		"tags win over Meta": {
+			tags: []string{"haproxy.weight=3"}, meta: map[string]string{"haproxy-weight": "9"},
+			want: Node{Pools: []string{"default"}, Node: pool.Node{Weight: 3}},
+		},
+		"tags of others are not ours": {
+			tags: []string{"primary", "traefik.enable=true", "haproxy"},
+			want: Node{Pools: []string{"default"}, Node: pool.Node{Weight: 1}},
+		},
+		"bad values leave the default and a problem each": {
+			tags: []string{
+				"haproxy.pow=yes", "haproxy.scheme=ftp", "haproxy.sslverify=2", "haproxy.weight=257", "haproxy.weight=-1",
+				"haproxy.weight=", "haproxy.weight=+5", "haproxy.maxconn=1e3", "haproxy.maxconn=4294967296", "haproxy.color=red", "haproxy.weight",
+			},
+			want:     Node{Pools: []string{"default"}, Node: pool.Node{Weight: 1}},
+			problems: 11,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := entry("10.0.0.1", 14265, test.tags...)
+			e.Service.Meta = test.meta
+			got, problems, ok := newParser([]string{"default", "pow"}).parse(e)
+			require.True(t, ok)
+			test.want.ID = "10.0.0.1:14265"
+			test.want.Addr = netip.MustParseAddrPort("10.0.0.1:14265")
+			assert.Equal(t, test.want, got)
+			assert.Len(t, problems, test.problems)
+		})
+	}
+}
+
+func TestTagsOfPools(t *testing.T) {
+	for name, test := range map[string]struct {
+		tags    []string
+		want    []string
+		problem string
+	}{
+		"by name":              {tags: []string{"haproxy.pools=archive"}, want: []string{"archive"}},
+		"several":              {tags: []string{"haproxy.pools=default,archive,default"}, want: []string{"archive", "default"}},
+		"pools wins over pow":  {tags: []string{"haproxy.pools=archive", "haproxy.pow=false"}, want: []string{"archive"}},
+		"one of them unknown":  {tags: []string{"haproxy.pools=archive,fast"}, want: []string{"archive"}, problem: `unknown pool "fast" (known: default, archive); it is ignored`},
+		"all unknown":          {tags: []string{"haproxy.pools=fast"}, want: []string{"default"}, problem: `unknown pool "fast"`},
+		"an empty list":        {tags: []string{"haproxy.pools="}, want: []string{"default"}, problem: `unknown pool ""`},
+		"no pool for pow":      {tags: []string{"haproxy.pow=true"}, want: []string{"default"}, problem: "there is no pool pow; it is ignored"},
+		"pow=false needs none": {tags: []string{"haproxy.pow=false"}, want: []string{"default"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			node, problems, ok := newParser([]string{"default", "archive"}).parse(entry("10.0.0.1", 14265, test.tags...))
+			require.True(t, ok)
+			assert.Equal(t, test.want, node.Pools)
+			if test.problem == "" {
+				assert.Empty(t, problems)
+				return
+			}
+			require.Len(t, problems, 1)
+			assert.Contains(t, problems[0].Reason, test.problem)
+		})
+	}
+}
+
+func TestAnUnknownKeyNamesTheKnownOnes(t *testing.T) {
+	_, problems, ok := newParser([]string{"default", "pow"}).parse(entry("10.0.0.1", 14265, "haproxy.color=red"))
+	require.True(t, ok)
+	require.Len(t, problems, 1)
+	assert.Equal(t, Problem{
+		Service: "10.0.0.1:14265", Node: "host1", Field: "tag haproxy.color=red",
+		Reason: "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn); it is ignored",
+	}, problems[0])
+}

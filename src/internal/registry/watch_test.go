@@ -1,0 +1,204 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/jonboulle/clockwork"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// script answers Consul's queries one after the other, and holds the one after the last, as a blocking query does.
+type script struct {
+	mu      sync.Mutex
+	steps   []func(w http.ResponseWriter, r *http.Request)
+	queries []string
+	held    chan struct{}
+}
+
+func (s *script) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.queries = append(s.queries, r.URL.Query().Get("index"))
+	if len(s.steps) == 0 {
+		s.mu.Unlock()
+		select {
+		case s.held <- struct{}{}:
+		default:
+		}
+		<-r.Context().Done()
+		return
+	}
+	step := s.steps[0]
+	s.steps = s.steps[1:]
+	s.mu.Unlock()
+	step(w, r)
+}
+
+func (s *script) seen() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queries
+}
+
+func nodesAt(index int, services ...string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) { list(w, index, services...) }
+}
+
+func failure(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no leader", 500) }
+
+// reporter counts what it is told.
+type reporter struct {
+	mu               sync.Mutex
+	answered, failed int
+}
+
+func (r *reporter) Answered()    { r.mu.Lock(); defer r.mu.Unlock(); r.answered++ }
+func (r *reporter) Failed(error) { r.mu.Lock(); defer r.mu.Unlock(); r.failed++ }
+
+// watched runs a watcher through the script and returns what it published until the last query is held.
+type watched struct {
+	*Watcher
+	script    *script
+	clock     *clockwork.FakeClock
+	status    *reporter
+	log       *bytes.Buffer
+	published chan Snapshot
+}
+
+func watch(t *testing.T, lookup LookupFunc, steps ...func(http.ResponseWriter, *http.Request)) *watched {
+	t.Helper()
+	w := &watched{
+		script: &script{steps: steps, held: make(chan struct{}, 1)}, clock: clockwork.NewFakeClock(), status: &reporter{},
+		log: &bytes.Buffer{}, published: make(chan Snapshot, 100),
+	}
+	consul := newConsul(t, w.script.serve)
+	log := hclog.New(&hclog.LoggerOptions{Output: w.log, Mutex: &sync.Mutex{}})
+	w.Watcher = NewWatcher(consul.client(t, "secret"), lookup, log, w.clock, w.status)
+	w.Subscribe(func(s Snapshot) { w.published <- s })
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() { w.Watch(ctx) })
+	group.Go(func() { w.ResolveNames(ctx) })
+	t.Cleanup(func() { cancel(); group.Wait() })
+	return w
+}
+
+// untilHeld lets time pass until the last query is held.
+func (w *watched) untilHeld(t *testing.T) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		select {
+		case <-w.script.held:
+			return
+		case <-deadline:
+			t.Fatal("the last query never came")
+		default:
+			w.clock.Advance(maxBackoff)
+			time.Sleep(time.Millisecond) // polls
+		}
+	}
+}
+
+func (w *watched) all() []Snapshot {
+	var all []Snapshot
+	for {
+		select {
+		case s := <-w.published:
+			all = append(all, s)
+		default:
+			return all
+		}
+	}
+}
+
+func TestEachNewAnswerIsPublishedOnce(t *testing.T) {
+	w := watch(t, nil, nodesAt(5, service("a", "passing")), nodesAt(5, service("a", "passing")), nodesAt(6))
+	w.untilHeld(t)
+	all := w.all()
+	require.Len(t, all, 2, "the second was no news")
+	assert.Equal(t, []uint64{5, 6}, []uint64{all[0].Index, all[1].Index})
+	assert.True(t, all[0].Complete)
+	assert.Equal(t, all[0].Epoch, all[1].Epoch)
+	assert.Equal(t, []string{"", "5", "5", "6"}, w.script.seen())
+}
+
+func TestAfterAFailureConsulMayHaveLostData(t *testing.T) {
+	w := watch(t, nil, nodesAt(5), failure, failure, nodesAt(6))
+	w.untilHeld(t)
+	all := w.all()
+	require.Len(t, all, 2)
+	assert.Equal(t, all[0].Epoch+1, all[1].Epoch)
+	assert.Equal(t, []string{"", "5", "", "", "6"}, w.script.seen(), "it begins again without an index")
+	assert.Equal(t, [2]int{2, 2}, [2]int{w.status.answered, w.status.failed})
+}
+
+func TestAnIndexThatGoesBackStartsANewEpoch(t *testing.T) {
+	w := watch(t, nil, nodesAt(50), nodesAt(3), nodesAt(4))
+	w.untilHeld(t)
+	all := w.all()
+	require.Len(t, all, 3)
+	assert.Equal(t, []int{0, 1, 1}, []int{all[0].Epoch, all[1].Epoch, all[2].Epoch})
+	assert.Equal(t, []string{"", "50", "", "4"}, w.script.seen())
+	assert.Contains(t, w.log.String(), "it may have lost data")
+}
+
+func TestARestartEndsTheQueryInFlight(t *testing.T) {
+	w := watch(t, nil, nodesAt(5))
+	w.untilHeld(t)
+	w.Restart()
+	w.untilHeld(t)
+	assert.Equal(t, []string{"", "5", ""}, w.script.seen())
+	assert.Zero(t, w.status.failed)
+}
+
+func TestANewNameIsLookedUpAtOnceAndAgainAtTheInterval(t *testing.T) {
+	var mu sync.Mutex
+	addr := "10.0.0.2"
+	lookup := func(context.Context, string) ([]netip.Addr, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return []netip.Addr{netip.MustParseAddr(addr)}, nil
+	}
+	byName := strings.ReplaceAll(service("a", "passing"), `"Address":"10.0.0.1"`, `"Address":"node.example"`)
+	w := watch(t, lookup, nodesAt(5, byName))
+	first := <-w.published
+	assert.Empty(t, first.Nodes)
+	assert.False(t, first.Complete)
+	second := <-w.published
+	require.Len(t, second.Nodes, 1)
+	assert.Equal(t, "10.0.0.2:14265", second.Nodes[0].Addr.String())
+	mu.Lock()
+	addr = "10.0.0.3"
+	mu.Unlock()
+	w.clock.Advance(refreshInterval)
+	third := <-w.published
+	assert.Equal(t, "10.0.0.3:14265", third.Nodes[0].Addr.String())
+	assert.Equal(t, second.Epoch, third.Epoch)
+}
+
+func TestOnceAndConfirmWaitForNamesThatAreNotKnown(t *testing.T) {
+	byName := strings.ReplaceAll(service("a", "passing"), `"Address":"10.0.0.1"`, `"Address":"node.example"`)
+	c := newConsul(t, nodesAt(5, byName))
+	d := &dns{addrs: []string{"10.0.0.2"}}
+	w := NewWatcher(c.client(t, "secret"), d.lookup, hclog.NewNullLogger(), clockwork.NewFakeClock(), &reporter{})
+	for _, query := range []func(context.Context) (Snapshot, error){w.Once, w.Confirm} {
+		snap, err := query(t.Context())
+		require.NoError(t, err)
+		require.Len(t, snap.Nodes, 1)
+		assert.Equal(t, "10.0.0.2:14265", snap.Nodes[0].Addr.String())
+		assert.True(t, snap.Complete)
+	}
+	assert.Equal(t, 1, d.asked)
+	c.answer = failure
+	_, err := w.Once(t.Context())
+	assert.Error(t, err)
+}
