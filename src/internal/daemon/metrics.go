@@ -15,20 +15,21 @@ import (
 
 // metrics is what /metrics shows.
 type metrics struct {
-	registry    *prometheus.Registry
-	passes      *prometheus.CounterVec
-	passSeconds prometheus.Histogram
-	convergence prometheus.Histogram
-	lastSuccess *prometheus.GaugeVec
-	drift       *prometheus.CounterVec
-	guard       *prometheus.CounterVec
-	holding     *prometheus.GaugeVec
-	operations  *prometheus.CounterVec
-	nodes       *prometheus.GaugeVec
-	waiting     *prometheus.GaugeVec
-	slots       *prometheus.GaugeVec
-	problems    prometheus.Gauge
-	index       prometheus.Gauge
+	registry *prometheus.Registry
+	// reconciliations and reconcileSeconds have their old names in /metrics, where users rely on them.
+	reconciliations  *prometheus.CounterVec
+	reconcileSeconds prometheus.Histogram
+	convergence      prometheus.Histogram
+	lastSuccess      *prometheus.GaugeVec
+	drift            *prometheus.CounterVec
+	guard            *prometheus.CounterVec
+	holding          *prometheus.GaugeVec
+	operations       *prometheus.CounterVec
+	nodes            *prometheus.GaugeVec
+	waiting          *prometheus.GaugeVec
+	slots            *prometheus.GaugeVec
+	problems         prometheus.Gauge
+	index            prometheus.Gauge
 }
 
 const namespace = "iri_lb_handler"
@@ -49,24 +50,22 @@ func newMetrics() *metrics {
 		})
 	}
 	m := &metrics{
-		registry:    prometheus.NewRegistry(),
-		passes:      counter("passes_total", "Comparisons of HAProxy with the registry, by socket and result.", "socket", "result"),
-		passSeconds: histogram("pass_seconds", "How long a reconciliation took, verification included."),
-		convergence: histogram("convergence_seconds",
-			"From the arrival of a new answer of Consul to its verification in HAProxy."),
-		lastSuccess: gauges("last_success_timestamp_seconds", "When HAProxy was last verified to agree with the registry.", "socket"),
-		drift:       counter("drift_total", "Commands that restored slots which somebody else had changed.", "pool"),
-		guard: counter("guard_total",
-			"Answers that would have taken most nodes out, by what a second, consistent query said: confirmed, refuted, or kept when it failed.", "result"),
-		holding:    gauges("guard_holding", "1 while nodes are kept in service that Consul would have out.", "socket"),
-		operations: counter("operations_total", "Commands sent to HAProxy, by pool and result.", "pool", "result"),
-		nodes:      gauges("nodes", "Registered nodes, by socket, pool and health.", "socket", "pool", "health"),
-		waiting:    gauges("nodes_waiting", "Nodes that wait for a slot, by socket and pool.", "socket", "pool"),
-		slots:      gauges("slots", "Slots, by socket, pool, kind and state (ready, drain, maint, free).", "socket", "pool", "kind", "state"),
-		problems:   gauge("registry_problems", "Services, tags and values in Consul that cannot be used."),
-		index:      gauge("consul_index", "Consul's index of the answer that is applied."),
+		registry:         prometheus.NewRegistry(),
+		reconciliations:  counter("passes_total", "Reconciliations of HAProxy with Consul, by socket and result.", "socket", "result"),
+		reconcileSeconds: histogram("pass_seconds", "How long a reconciliation took, verification included."),
+		convergence:      histogram("convergence_seconds", "From the arrival of a new snapshot to the proof that HAProxy has all of it."),
+		lastSuccess:      gauges("last_success_timestamp_seconds", "When HAProxy was last seen to agree with Consul; 0 if never.", "socket"),
+		drift:            counter("drift_total", "Commands that restored slots which something other than the handler had changed.", "pool"),
+		guard:            counter("guard_total", "Snapshots that would have taken most nodes out of service, by the result of the second query: confirmed, refuted, or kept for lack of an answer.", "result"),
+		holding:          gauges("guard_holding", "1 while the guard keeps nodes in service that Consul would have out.", "socket"),
+		operations:       counter("operations_total", "Commands sent to HAProxy, by pool and result.", "pool", "result"),
+		nodes:            gauges("nodes", "Registered nodes, by socket, pool and health.", "socket", "pool", "health"),
+		waiting:          gauges("nodes_waiting", "Nodes that wait for a free slot, by socket and pool.", "socket", "pool"),
+		slots:            gauges("slots", "Slots, by socket, pool, kind and state (ready, drain, maint, free).", "socket", "pool", "kind", "state"),
+		problems:         gauge("registry_problems", "Services, tags and values in Consul that cannot be used at present."),
+		index:            gauge("consul_index", "Consul's index of the snapshot in use."),
 	}
-	m.registry.MustRegister(m.passes, m.passSeconds, m.convergence, m.lastSuccess, m.drift, m.guard, m.holding,
+	m.registry.MustRegister(m.reconciliations, m.reconcileSeconds, m.convergence, m.lastSuccess, m.drift, m.guard, m.holding,
 		m.operations, m.nodes, m.waiting, m.slots, m.problems, m.index, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -84,7 +83,7 @@ func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock
 	started := clock.Now()
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "last_success_age_seconds",
-		Help:        "How long ago HAProxy was last verified to agree with the registry; since the start when never.",
+		Help:        "How long ago HAProxy was last seen to agree with Consul; since the start if never.",
 		ConstLabels: prometheus.Labels{"socket": opts.Socket},
 	}, func() float64 { return clock.Since(status.LastAnswer(started)).Seconds() }))
 	m.holding.WithLabelValues(opts.Socket).Set(0)
@@ -123,8 +122,8 @@ func (o observer) Guarded(result mirror.GuardResult) { o.guard.WithLabelValues(s
 func (o observer) Holding(holding bool) { o.holding.WithLabelValues(o.socket).Set(boolean(holding)) }
 
 func (o observer) Reconciled(took time.Duration, err error) {
-	o.passes.WithLabelValues(o.socket, result(err)).Inc()
-	o.passSeconds.Observe(took.Seconds())
+	o.reconciliations.WithLabelValues(o.socket, result(err)).Inc()
+	o.reconcileSeconds.Observe(took.Seconds())
 	if err == nil {
 		o.lastSuccess.WithLabelValues(o.socket).Set(float64(o.clock.Now().UnixNano()) / 1e9)
 	}
