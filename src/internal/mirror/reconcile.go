@@ -55,7 +55,7 @@ func (r *reconciler) reconcile(ctx context.Context, nodes [][]pool.Node, views [
 	cache := &r.session.cache
 	var errs []error
 	for i, p := range r.opts.Pools {
-		if known := cache.inLine[p.Name]; why == reasonSnapshot && known != nil && slices.Equal(known, nodes[i]) {
+		if known := cache.inLine[p.Name]; known != nil && slices.Equal(known, nodes[i]) {
 			continue
 		}
 		delete(cache.inLine, p.Name)

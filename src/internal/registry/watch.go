@@ -2,12 +2,14 @@ package registry
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
 )
 
 const (
@@ -15,6 +17,13 @@ const (
 	minBackoff = 250 * time.Millisecond
 	maxBackoff = 5 * time.Second
 )
+
+// NewBackoff is a pause between from and to that grows at each failure, with jitter.
+func NewBackoff(from, to time.Duration) *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = from, to
+	return b
+}
 
 // Reporter is told whether Consul answers.
 type Reporter interface {
@@ -56,20 +65,19 @@ func (w *Watcher) Subscribe(f func(Snapshot)) { w.subscribers = append(w.subscri
 // growing pauses.
 func (w *Watcher) Watch(ctx context.Context) {
 	var index, newest uint64
-	backoff, away := minBackoff, false
+	pause, away := NewBackoff(minBackoff, maxBackoff), false
 	for ctx.Err() == nil {
 		snap, restarted, err := w.fetch(ctx, index)
 		switch {
 		case restarted:
 			index, newest = 0, 0
-			w.sleep(ctx, minBackoff)
+			sleep.Context(ctx, w.clock, minBackoff)
 			continue
 		case err != nil && ctx.Err() != nil:
 			return
 		case err != nil:
 			w.status.Failed(err)
-			w.sleep(ctx, backoff/2+rand.N(backoff/2))
-			backoff = min(2*backoff, maxBackoff)
+			sleep.Context(ctx, w.clock, pause.NextBackOff())
 			index, away = 0, true
 			continue
 		}
@@ -82,10 +90,11 @@ func (w *Watcher) Watch(ctx context.Context) {
 			w.log.Warn("Consul's index went back: it may have lost data", "from", newest, "to", snap.Index)
 		}
 		w.publish(snap, rewound || away)
-		backoff, away, newest, index = minBackoff, false, snap.Index, snap.Index
+		pause.Reset()
+		away, newest, index = false, snap.Index, snap.Index
 		if rewound { // begin again (Consul's documentation, "Blocking Queries")
 			index = 0
-			w.sleep(ctx, minBackoff)
+			sleep.Context(ctx, w.clock, minBackoff)
 		}
 	}
 }
@@ -203,11 +212,4 @@ func (w *Watcher) complete(snap Snapshot) Snapshot {
 	nodes, found, complete := w.resolver.resolve(snap.Nodes)
 	snap.Nodes, snap.Problems, snap.Complete = nodes, append(found, snap.Problems...), complete
 	return snap
-}
-
-func (w *Watcher) sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-w.clock.After(d):
-	}
 }
