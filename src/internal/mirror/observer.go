@@ -68,7 +68,7 @@ func (Discard) Reconciled(time.Duration, error) {}
 // Converged does nothing.
 func (Discard) Converged(time.Duration) {}
 
-// observers combines the log and the metrics for commands.
+// report tells the metrics and the log what a reconciliation does.
 type report struct {
 	observer Observer
 	notices  *notices
