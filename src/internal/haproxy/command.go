@@ -141,6 +141,11 @@ func SetDown(id ServerID) Command {
 	return Command{line: "set server " + id.String() + " health down", accept: silent}
 }
 
+// SetUp makes HAProxy send requests to a server at once, until its next check says otherwise.
+func SetUp(id ServerID) Command {
+	return Command{line: "set server " + id.String() + " health up", accept: silent}
+}
+
 // SetSNI changes the map that HAProxy takes a server's SNI from: the name that it asks the node for in TLS, and that a
 // verified certificate must have. A map can hold a key twice, so what the server has at present decides the command; ""
 // and the zero Hostname stand for none.

@@ -24,7 +24,7 @@ func TestAPlanPrintsTheCommandsAndChangesNothing(t *testing.T) {
 	changes, err := w.Plan(t.Context(), registry.Snapshot{Nodes: nodes(1, 2), Complete: true}, &out)
 	require.NoError(t, err)
 	assert.False(t, changes)
-	assert.Equal(t, "/run/haproxy/admin.sock: nothing to change\n", out.String())
+	assert.Equal(t, w.opts.Socket+": nothing to change\n", out.String())
 
 	out.Reset()
 	changes, err = w.Plan(t.Context(), registry.Snapshot{Nodes: nodes(1, 9), Complete: true}, &out)
@@ -65,7 +65,7 @@ func TestAPlanWithoutHAProxyNamesTheSocket(t *testing.T) {
 	w := newWorld(t)
 	w.haproxy.Stop()
 	_, err := w.Plan(t.Context(), registry.Snapshot{}, &strings.Builder{})
-	assert.EqualError(t, err, "/run/haproxy/admin.sock: "+haproxytest.ErrAway.Error())
+	assert.EqualError(t, err, w.opts.Socket+": "+haproxytest.ErrAway.Error())
 }
 
 func TestStatusPairsNodesWithTheirSlots(t *testing.T) {
@@ -109,5 +109,5 @@ func TestStatusWithoutHAProxySaysSo(t *testing.T) {
 	w.haproxy.Stop()
 	st, err := w.Status(t.Context(), registry.Snapshot{}, true)
 	require.Error(t, err)
-	assert.Equal(t, status.HAProxy{Socket: "/run/haproxy/admin.sock", Pools: []status.Pool{}, Error: haproxytest.ErrAway.Error()}, st)
+	assert.Equal(t, status.HAProxy{Socket: w.opts.Socket, Pools: []status.Pool{}, Error: haproxytest.ErrAway.Error()}, st)
 }

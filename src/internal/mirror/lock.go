@@ -37,7 +37,7 @@ func lockFolder(ctx context.Context, clock clockwork.Clock, socket string) (unlo
 		sleep.Context(ctx, clock, lockInterval)
 		if ctx.Err() != nil {
 			_ = f.Close()
-			return nil, fmt.Errorf("lock %s, held by another iri-lb-handler: %w", dir, ctx.Err())
+			return nil, fmt.Errorf("lock %s, held by %s: %w", dir, lockOwner(f.Name()), ctx.Err())
 		}
 	}
 }

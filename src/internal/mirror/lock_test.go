@@ -19,7 +19,7 @@ func TestOnlyOneCallerHoldsTheLock(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*lockInterval)
 	defer cancel()
 	_, err = lockFolder(ctx, realClock(), socket)
-	require.ErrorContains(t, err, "held by another iri-lb-handler")
+	require.ErrorContains(t, err, "held by mirror.test (pid ")
 
 	waited := make(chan error)
 	go func() {

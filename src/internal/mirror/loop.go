@@ -31,6 +31,7 @@ type schedule struct {
 // Run applies every snapshot and repairs what changes in HAProxy, until the context ends. alive is called at every turn.
 func (m *Mirror) Run(ctx context.Context, alive func()) {
 	defer m.session.drop()
+	defer m.prover.group.Wait()
 	ticker := m.clock.NewTicker(tick)
 	defer ticker.Stop()
 	retry := m.clock.NewTimer(tick)
@@ -51,6 +52,8 @@ func (m *Mirror) Run(ctx context.Context, alive func()) {
 		case <-gone:
 			m.session.drop()
 			s.due = reasonRetry
+		case <-m.prover.ready:
+			s = m.admitProven(ctx, s)
 		case <-retry.Chan():
 		case <-ticker.Chan():
 			if s.due == reasonNone {
@@ -87,6 +90,16 @@ func (m *Mirror) look(ctx context.Context, s schedule) reason {
 	return reasonNone
 }
 
+// admitProven puts slots in service whose nodes have answered. Slots that were held for them may leave then.
+func (m *Mirror) admitProven(ctx context.Context, s schedule) schedule {
+	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
+	defer cancel()
+	if err := m.admit(ctx, m.prover.take()); err == nil && s.due == reasonNone {
+		s.due = reasonDeferred
+	}
+	return s
+}
+
 // turn makes one reconciliation and schedules the next. A failed one stays due.
 func (m *Mirror) turn(ctx context.Context, s schedule) schedule {
 	why, began := s.due, m.clock.Now()
@@ -109,6 +122,7 @@ func (m *Mirror) turn(ctx context.Context, s schedule) schedule {
 		m.status.Failed(err)
 		return s
 	}
+	m.prover.start(ctx, m.reconciler.takeUnproven())
 	s.due, s.deferred = reasonNone, time.Time{}
 	if full {
 		s.fullRead = began

@@ -64,10 +64,16 @@ type Mirror struct {
 
 	session    *session
 	reconciler *reconciler
+	prover     *prover
 	guard      guard
 
 	// doubted are the backends for which the snapshot has to be confirmed.
 	doubted []view
+
+	// applied is the index of the snapshot that HAProxy has, also when another process has applied it.
+	applied *appliedIndex
+	// refuseOutdated makes a reconciliation with an older snapshot fail with errOutdated.
+	refuseOutdated bool
 
 	inbox    *latest
 	snapshot registry.Snapshot
@@ -77,13 +83,15 @@ type Mirror struct {
 
 // New makes a mirror. It connects to nothing yet.
 func New(
-	opts Options, dial Dialer, source Source, log hclog.Logger, clock clockwork.Clock, status *connstatus.Status, observer Observer,
+	opts Options, dial Dialer, probe Probe, source Source, log hclog.Logger, clock clockwork.Clock, status *connstatus.Status, observer Observer,
 ) *Mirror {
 	s, n := newSession(dial, opts), newNotices(log, status)
 	return &Mirror{
 		opts: opts, log: log, clock: clock, source: source, status: status, observer: observer, notices: n,
 		lock:    func(ctx context.Context) (func(), error) { return lockFolder(ctx, clock, opts.Socket) },
-		session: s, reconciler: newReconciler(opts, clock, s, report{observer, n}), guard: guard{opts: opts}, inbox: newLatest(),
+		session: s, reconciler: newReconciler(opts, clock, s, report{observer, n}), prover: newProver(probe),
+		guard: guard{opts: opts}, inbox: newLatest(),
+		applied: newAppliedIndex(opts.Socket, log),
 	}
 }
 
@@ -113,28 +121,42 @@ func (m *Mirror) Sync(ctx context.Context) error {
 }
 
 func (m *Mirror) syncOnce(ctx context.Context) error {
-	unlock, err := m.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	// Queried under the lock: who has waited for it must not apply an old answer over a newer one.
+	var err error
+	// Without the lock: while Consul hangs, the daemon must still reach HAProxy.
 	if m.snapshot, err = m.source.Once(ctx); err != nil {
 		return err
 	}
 	m.notices.problems(m.snapshot.Problems)
-	_, confirm, err := m.attempts(ctx, reasonSnapshot)
-	if err == nil && confirm {
-		m.confirm(ctx)
-		_, _, err = m.attempts(ctx, reasonSnapshot)
+	m.refuseOutdated = true
+	err = m.syncSnapshot(ctx)
+	if errors.Is(err, errOutdated) {
+		if m.snapshot, err = m.source.Once(ctx); err != nil {
+			return err
+		}
+		m.refuseOutdated = false // if its index is still lower, Consul has lost data
+		err = m.syncSnapshot(ctx)
 	}
-	if err != nil {
+	return err
+}
+
+// syncSnapshot reconciles, and admits slots whose nodes answer instead of leaving them to HAProxy's next check.
+func (m *Mirror) syncSnapshot(ctx context.Context) error {
+	if _, err := m.reconcile(ctx, reasonSnapshot); err != nil {
 		return err
 	}
 	if m.guard.holding != "" {
 		return errors.New("most nodes would leave, and are kept: " + m.guard.holding)
 	}
-	return nil
+	m.prover.run(ctx, m.reconciler.takeUnproven())
+	proven := m.prover.take()
+	if len(proven) == 0 {
+		return nil
+	}
+	if err := m.admit(ctx, proven); err != nil {
+		return err
+	}
+	_, err := m.reconcile(ctx, reasonDeferred) // slots that were held may leave now
+	return err
 }
 
 // reconcile brings HAProxy in line with the present snapshot. It returns true when something is left for later.
@@ -144,7 +166,14 @@ func (m *Mirror) reconcile(ctx context.Context, why reason) (deferred bool, err 
 		if err != nil {
 			return false, err
 		}
+		if m.refuseOutdated && m.applied.read() > m.snapshot.Index {
+			unlock()
+			return false, errOutdated
+		}
 		deferred, confirm, err := m.attempts(ctx, why)
+		if err == nil && !confirm {
+			m.applied.write(m.snapshot.Index)
+		}
 		unlock()
 		if err != nil || !confirm {
 			return deferred, err

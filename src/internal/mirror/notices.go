@@ -22,10 +22,12 @@ type notices struct {
 	seen   map[registry.Problem]bool
 	// waitingNodes is how many nodes wait for a slot, by pool.
 	waitingNodes map[string]int
+	// heldDetail is what was last said of slots that are held, by pool.
+	heldDetail map[string]string
 }
 
 func newNotices(log hclog.Logger, status *connstatus.Status) *notices {
-	return &notices{log: log, status: status, seen: map[registry.Problem]bool{}, waitingNodes: map[string]int{}}
+	return &notices{log: log, status: status, seen: map[registry.Problem]bool{}, waitingNodes: map[string]int{}, heldDetail: map[string]string{}}
 }
 
 // problems warns of each problem once, for as long as it lasts.
@@ -61,6 +63,19 @@ func (n *notices) waiting(p Pool, nodes []pool.Node) {
 	}
 	n.log.Warn("more nodes than slots: raise max_backend_slots, max_pow_backend_slots or their *_tls_slots",
 		"pool", p.Name, "waiting", len(nodes), "first", nodes[0].ID, "kind", nodes[0].TLS.Prefix())
+}
+
+// held warns when slots that should leave stay in service.
+func (n *notices) held(p Pool, slots []haproxy.ServerID) {
+	detail := ""
+	if len(slots) > 0 {
+		detail = fmt.Sprintf("pool %s: %s should leave and stays in service: no other server is up in HAProxy yet", p.Name, slots[0])
+	}
+	n.status.SetDetail("held in "+p.Name, detail)
+	if detail != n.heldDetail[p.Name] && detail != "" {
+		n.log.Warn("a slot that should leave stays in service: no other server is up in HAProxy yet", "pool", p.Name, "slot", slots[0].String())
+	}
+	n.heldDetail[p.Name] = detail
 }
 
 // commands logs what HAProxy was told, a line each unless they are many.

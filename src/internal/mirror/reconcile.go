@@ -42,6 +42,8 @@ type reconciler struct {
 	report  report
 	drains  drains
 	returns returnDelay
+	// unproven are slots that went in and wait for HAProxy's first check: see Mirror.prove.
+	unproven []pool.In
 }
 
 func newReconciler(opts Options, clock clockwork.Clock, s *session, r report) *reconciler {
@@ -93,7 +95,8 @@ func (r *reconciler) reconcilePool(
 		if plan.Empty() {
 			r.report.observer.InLine(p.Name, nodes, v.Slots, plan)
 			r.report.notices.waiting(p, plan.Waiting)
-			return v.servers, wait || len(plan.Draining) > 0, nil
+			r.report.notices.held(p, plan.Held)
+			return v.servers, wait || len(plan.Draining)+len(plan.Held) > 0, nil
 		}
 		if step == 0 && why == reasonResync {
 			r.report.observer.Drifted(p.Name, len(plan.Commands()))
@@ -164,6 +167,7 @@ func (r *reconciler) apply(ctx context.Context, p Pool, plan pool.Plan) error {
 	for _, slot := range ready {
 		in = append(in, slot.Commands()...)
 	}
+	r.unproven = append(r.unproven, waitingForCheck(ready)...)
 	for _, cmds := range [][]haproxy.Command{in, plan.Live, plan.Leave} {
 		if err := send(cmds); err != nil {
 			return err
@@ -173,6 +177,18 @@ func (r *reconciler) apply(ctx context.Context, p Pool, plan pool.Plan) error {
 		failed = append(failed, fmt.Errorf("%d filled slots do not show their address and stay out", len(plan.In)-len(ready)))
 	}
 	return errors.Join(failed...)
+}
+
+// waitingForCheck are the slots that HAProxy sends no request before its own check has passed.
+func waitingForCheck(all []pool.In) []pool.In {
+	return slices.DeleteFunc(slices.Clone(all), func(in pool.In) bool { return !in.Checked })
+}
+
+// takeUnproven returns the slots that wait for HAProxy's first check, and forgets them.
+func (r *reconciler) takeUnproven() []pool.In {
+	all := r.unproven
+	r.unproven = nil
+	return all
 }
 
 // verified reads filled slots back and returns those to put in service: the ones whose address is what was asked for.

@@ -38,12 +38,11 @@ func TestSyncRetriesUntilItsContextEndsAndSaysWhatWasWrong(t *testing.T) {
 			w.session.drop() // Sync starts without a connection
 			ctx, cancel := context.WithCancel(t.Context())
 			tries := 0
-			w.lock = func(context.Context) (func(), error) {
+			w.Mirror.source = countedSource{w.source, func() {
 				if tries++; tries == 3 {
 					cancel()
 				}
-				return func() {}, nil
-			}
+			}}
 			require.ErrorContains(t, w.Sync(ctx), test.want)
 			assert.Equal(t, 3, tries)
 			assert.Contains(t, w.log.String(), "not done yet, retrying")

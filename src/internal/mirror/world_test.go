@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ type world struct {
 	observer *recorder
 	log      *bytes.Buffer
 	schedule schedule
+	// answers are the nodes that answer a probe.
+	answers map[netip.AddrPort]bool
 }
 
 func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
@@ -45,7 +48,7 @@ func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
 	w.haproxy.AddBackend("iri_pow_back", haproxytest.Template{Prefix: "http", Slots: 4, MaxConn: 1})
 	w.haproxy.AddMap(sniPath)
 	opts := Options{
-		Socket: "/run/haproxy/admin.sock", WarningPercent: 25, GuardPercent: 50, DrainTimeout: time.Minute, ResyncInterval: 30 * time.Second,
+		Socket: filepath.Join(t.TempDir(), "admin.sock"), WarningPercent: 25, GuardPercent: 50, DrainTimeout: time.Minute, ResyncInterval: 30 * time.Second,
 		Pools: []Pool{
 			{Name: "default", Backend: backendName(t, "iri_back"), SNIMap: path(t, sniPath)},
 			{Name: "pow", Backend: backendName(t, "iri_pow_back"), MaxConn: 1},
@@ -62,9 +65,16 @@ func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
 		}
 		return c, nil
 	}
-	w.Mirror = New(opts, dial, w.source, log, w.clock, connstatus.New("HAProxy", log, w.clock), w.observer)
+	w.Mirror = New(opts, dial, w.probe, w.source, log, w.clock, connstatus.New("HAProxy", log, w.clock), w.observer)
 	w.lock = func(context.Context) (func(), error) { return func() {}, nil }
 	return w
+}
+
+func (w *world) probe(_ context.Context, in pool.In) error {
+	if !w.answers[in.Addr] {
+		return errNoAnswer
+	}
+	return nil
 }
 
 func backendName(t *testing.T, name string) haproxy.BackendName {
@@ -243,4 +253,15 @@ type lockedSource struct {
 func (s lockedSource) Confirm(ctx context.Context) (registry.Snapshot, error) {
 	s.check()
 	return s.source.Confirm(ctx)
+}
+
+// countedSource calls count before each query.
+type countedSource struct {
+	*source
+	count func()
+}
+
+func (s countedSource) Once(ctx context.Context) (registry.Snapshot, error) {
+	s.count()
+	return s.source.Once(ctx)
 }

@@ -118,12 +118,12 @@ func (a *assignment) place(n Node, slots []*Slot) {
 	}
 }
 
-// awaitsReplacement reports whether the slot still serves a node whose new slot is not in service yet (its scheme has
-// changed). The next plan releases it.
+// awaitsReplacement reports whether the slot still serves a node whose new slot (its scheme has changed) is not up in HAProxy
+// yet. A later plan releases it.
 func (a *assignment) awaitsReplacement(s *Slot) bool {
 	next := a.of[s.Addr]
-	if s.State != haproxy.Ready || next == nil || !a.health[s.Addr].StaysInService() || a.replaced[s.Addr] ||
-		next.Addr == s.Addr && next.State == haproxy.Ready {
+	if !s.usable() || next == nil || !a.health[s.Addr].StaysInService() || a.replaced[s.Addr] ||
+		next.Addr == s.Addr && next.usable() {
 		return false
 	}
 	a.replaced[s.Addr] = true

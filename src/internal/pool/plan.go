@@ -27,12 +27,16 @@ type Plan struct {
 	Waiting []Node
 	// Draining are the slots that still wait for their last request.
 	Draining []haproxy.ServerID
+	// Held are the slots that should leave and stay, because no other server is up in HAProxy yet.
+	Held []haproxy.ServerID
 }
 
 // In is a slot to put in service once HAProxy says that it has this address.
 type In struct {
 	Slot haproxy.ServerID
 	Addr netip.AddrPort
+	TLS  TLS
+	SNI  haproxy.Hostname
 	// Checked is set where HAProxy's own check must pass before the first request is sent.
 	Checked bool
 }
@@ -64,9 +68,10 @@ func (p Plan) Commands() []haproxy.Command {
 type planner struct {
 	Plan
 	backend Backend
-	// serving is how many slots can be sent a request before the plan is carried out, staying how many of them the plan
-	// has not taken out yet.
-	serving, staying int
+	// staying is how many slots can be sent a request and are not taken out by the plan so far.
+	staying int
+	// coming is how many nodes are to serve whose slot is not up in HAProxy yet.
+	coming int
 	// lastOut is the index in Out of the last slot that was serving, -1 for none.
 	lastOut int
 }
@@ -76,10 +81,9 @@ func Make(nodes []Node, b Backend) Plan {
 	p := planner{backend: b, lastOut: -1}
 	for _, s := range b.Slots {
 		if s.usable() {
-			p.serving++
+			p.staying++
 		}
 	}
-	p.staying = p.serving
 	nodes = byAddress(nodes)
 	assigned := assign(nodes, b.Slots)
 	for _, n := range nodes {
@@ -91,8 +95,18 @@ func Make(nodes []Node, b Backend) Plan {
 			p.bring(s, n)
 		}
 	}
+	// Who leaves gently does so last: whether it may depends on who stays and who comes.
+	for _, n := range nodes {
+		if s := assigned.of[n.Addr]; s != nil && n.Health == Maintenance {
+			p.drain(s)
+		}
+	}
 	for i := range b.Slots {
-		if s := &b.Slots[i]; !assigned.taken[s.ID] && !assigned.awaitsReplacement(s) {
+		switch s := &b.Slots[i]; {
+		case assigned.taken[s.ID]:
+		case assigned.awaitsReplacement(s):
+			p.Held = append(p.Held, s.ID)
+		default:
 			p.release(s)
 		}
 	}
@@ -100,6 +114,7 @@ func Make(nodes []Node, b Backend) Plan {
 		p.grow()
 	}
 	p.keepOneInService()
+	p.proveNobodyInVain()
 	return p.Plan
 }
 
@@ -123,7 +138,7 @@ func (p *planner) bring(s *Slot, n Node) {
 			p.out(s)
 		}
 	case Maintenance:
-		p.drain(s)
+		// See Make.
 	default:
 		p.serve(s, n)
 	}
@@ -160,15 +175,24 @@ func (p *planner) serve(s *Slot, n Node) {
 	if s.MaxConn != n.MaxConn {
 		*out = append(*out, haproxy.SetMaxConn(s.ID, n.MaxConn))
 	}
+	if moves || !s.usable() {
+		p.coming++
+	}
 	if s.State != haproxy.Ready || moves {
-		p.In = append(p.In, In{s.ID, n.Addr, p.unproven(s, moves)})
+		unproven := s.Checked && (moves || s.State == haproxy.Maint)
+		p.In = append(p.In, In{s.ID, n.Addr, n.TLS, n.SNI, unproven})
 	}
 }
 
-// unproven reports whether HAProxy checks the slot and has not seen its node up. While no other slot serves, the registry's
-// word is enough: a request that may fail is better than one that must.
-func (p *planner) unproven(s *Slot, moves bool) bool {
-	return s.Checked && p.serving > 0 && (moves || s.State == haproxy.Maint)
+// proveNobodyInVain lets nodes serve without waiting for HAProxy's check while no other slot serves: Consul's word is then
+// enough, because a request that may fail is better than one that must.
+func (p *planner) proveNobodyInVain() {
+	if p.staying > 0 {
+		return
+	}
+	for i := range p.In {
+		p.In[i].Checked = false
+	}
 }
 
 // release frees a slot whose node is gone.
@@ -196,6 +220,8 @@ func (p *planner) release(s *Slot) {
 // drain takes a slot out gently: no new request, and maintenance when the last one has ended or the drain has expired.
 func (p *planner) drain(s *Slot) {
 	switch {
+	case s.usable() && p.staying == 1 && p.coming > 0:
+		p.Held = append(p.Held, s.ID)
 	case s.State == haproxy.Ready && p.lastForQueue(s):
 		p.Draining = append(p.Draining, s.ID)
 	case s.State == haproxy.Ready:

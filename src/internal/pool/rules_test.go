@@ -188,7 +188,7 @@ func TestABackendThatGrowsServesAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.check(t, nodes, p)
+		b.finish(t, nodes, p)
 		if len(p.Waiting) > 0 {
 			t.Fatalf("%v wait", p.Waiting)
 		}

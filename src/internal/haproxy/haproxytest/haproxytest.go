@@ -264,7 +264,7 @@ func (h *HAProxy) setServer(f []string) string {
 	case "state":
 		h.setState(s, haproxy.State(f[4]))
 	case "health":
-		s.Up = false
+		s.Up = f[4] == "up" && s.State != haproxy.Maint
 	}
 	return ""
 }

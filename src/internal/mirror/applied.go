@@ -1,0 +1,55 @@
+package mirror
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/hashicorp/go-hclog"
+)
+
+// errOutdated is a snapshot that is older than what HAProxy has.
+var errOutdated = errors.New("another iri-lb-handler has applied a newer answer of Consul")
+
+// appliedIndex is Consul's index of the snapshot that was applied last, in a file beside HAProxy's socket. It is read and
+// written with the lock held. A process that was slow between its query and the lock sees by it that another one has applied
+// something newer.
+type appliedIndex struct {
+	path    string
+	log     hclog.Logger
+	written uint64
+	failed  bool
+}
+
+func newAppliedIndex(socket string, log hclog.Logger) *appliedIndex {
+	return &appliedIndex{path: filepath.Join(filepath.Dir(socket), "."+filepath.Base(socket)+".index"), log: log}
+}
+
+// read returns 0 when nothing is known.
+func (a *appliedIndex) read() uint64 {
+	text, err := os.ReadFile(a.path)
+	if err != nil {
+		return 0
+	}
+	index, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return index
+}
+
+func (a *appliedIndex) write(index uint64) {
+	if index == a.written {
+		return
+	}
+	err := renameio.WriteFile(a.path, []byte(strconv.FormatUint(index, 10)+"\n"), 0o644, sameFolder(a.path))
+	if err != nil && !a.failed {
+		a.log.Warn("cannot note which answer of Consul HAProxy has; when several iri-lb-handler run at once, the slower one may "+
+			"undo a change for a moment", "error", err)
+	}
+	a.failed = err != nil
+	a.written = index
+}
