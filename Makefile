@@ -85,7 +85,7 @@ attack: setup ## Attack the front end and write what others notice into docs/sec
 
 .PHONY: bench-check
 bench-check: build ## Measure what the health checks cost, into docs/performance.md
-	@tools/go.sh run ./src/internal/benchcheck -bin build -write docs/performance.md
+	@tools/go.sh run ./test/bench/checks -bin build -write docs/performance.md
 
 .PHONY: lint
 lint: ## Check Go, Ansible, YAML and shell code
