@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the release archives into build/dist: the programs for each architecture with licence, documentation, man page and
-# completion, and SHA256SUMS. The archives depend only on the commit and on the version of Go: to the byte.
+# completion, and SHA256SUMS. The archives depend on the commit alone, to the byte: the version of Go is that of go.mod.
 # Usage: tools/dist.sh            build the archives of the current commit
 #        tools/dist.sh --check    build them in two different directories, once with an empty cache, and compare them
 #        tools/dist.sh --in-place VERSION SECONDS    build from this directory, with file times SECONDS since 1970
@@ -19,8 +19,8 @@ archive() {
   local root=$OUT/$name
   say "building $OUT/$name.tar.gz"
   mkdir -p "$root/man" "$root/completions"
-  # Settings of the user would change the binaries.
-  env GOFLAGS='' GOEXPERIMENT='' GOAMD64=v1 GOARM64=v8.0 CGO_ENABLED=0 GOOS=linux GOARCH="$arch" \
+  # Neither another version of Go nor settings of the user may change the binaries.
+  env GOTOOLCHAIN="go$(sed -n 's/^go //p' go.mod)" GOFLAGS='' GOEXPERIMENT='' GOAMD64=v1 GOARM64=v8.0 CGO_ENABLED=0 GOOS=linux GOARCH="$arch" \
     tools/go.sh build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$root/" ./src/cmd/...
   cp LICENSE README.md CHANGELOG.md "$root"
   cp docs/man/*.1 "$root/man"
