@@ -48,7 +48,7 @@ func TestWrongUsageIsExplained(t *testing.T) {
 	}
 }
 
-func TestAFailureIsToldWithItsAddress(t *testing.T) {
+func TestErrorsNameTheAddressOrTheFlags(t *testing.T) {
 	taken := listen(t)
 	for _, tt := range []struct{ args, want string }{
 		{"-listen " + taken.Addr().String(), "listen on " + taken.Addr().String()},

@@ -98,8 +98,8 @@ func newFlags() *flag.FlagSet {
 	return flags
 }
 
-// splitShortFlags splits combined short flags as getopts does, which the shell script that this program replaces used: -ik
-// is -i -k, and -t5 is -t 5.
+// splitShortFlags splits combined short flags as getopts does, which the shell script that this program replaces
+// used: -ik is -i -k, and -t5 is -t 5.
 func splitShortFlags(args []string) []string {
 	const withValue, without = "atnmrw", "pkih"
 	var out []string

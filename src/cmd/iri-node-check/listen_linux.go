@@ -32,8 +32,8 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return inherited[0], nil
 }
 
-// deferAccept makes the kernel wait for the request before it hands over a connection: a second wakeup would be a fifth of
-// the CPU time of a check.
+// deferAccept makes the kernel wait for the request before it hands over a connection: a second wakeup would be a
+// fifth of the CPU time of a check.
 func deferAccept(_, _ string, raw syscall.RawConn) error {
 	const seconds = 1
 	var err error

@@ -46,8 +46,8 @@ func (n *nodes) close() {
 	}
 }
 
-// node {JSON} starts the nodes of the script or changes their state: $NODE is the URL of the one with http and $HOST its
-// host and port, $TLS the URL of the one with https and $CERT its certificate.
+// node {JSON} starts the nodes of the script or changes their state: $NODE is the URL of the one with http and $HOST
+// its host and port, $TLS the URL of the one with https and $CERT its certificate.
 func node(ts *testscript.TestScript, _ bool, args []string) {
 	n := ts.Value(nodeKey{}).(*nodes)
 	if n.plain == nil {
@@ -66,8 +66,8 @@ func node(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// tls-node NAME starts a node at $TLS7 that has a certificate for this name and requires a client certificate. It writes
-// ca.pem, lb.pem and lb.key.
+// tls-node NAME starts a node at $TLS7 that has a certificate for this name and requires a client certificate. It
+// writes ca.pem, lb.pem and lb.key.
 func tlsNode(ts *testscript.TestScript, _ bool, args []string) {
 	authority, end := iritest.NewAuthority(), time.Now().Add(time.Hour)
 	server, err := iritest.NewServerOn("127.0.0.1:0", &tls.Config{
@@ -90,8 +90,8 @@ func sent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// exit CODE ARGS… runs the program in this process, which is much faster than exec, and fails unless it returns this exit
-// code. stdout and stderr can be checked as usual.
+// exit CODE ARGS… runs the program in this process, which is much faster than exec, and fails unless it returns this
+// exit code. stdout and stderr can be checked as usual.
 func exit(ts *testscript.TestScript, _ bool, args []string) {
 	for i, arg := range args {
 		if i > 0 && strings.HasSuffix(args[i-1], "-file") { // paths are relative to the folder of the script

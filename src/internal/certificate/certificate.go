@@ -1,5 +1,5 @@
-// Package certificate loads the TLS certificate that HAProxy presents to clients, with its chain and key, from PEM files,
-// and refuses what HAProxy could not serve.
+// Package certificate loads the TLS certificate that HAProxy presents to clients, with its chain and key, from PEM
+// files, and refuses what HAProxy could not serve.
 //
 // It decides whether a certificate and a key are usable; it does not know HAProxy's runtime API.
 package certificate
@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// minRSABits is the minimum that OpenSSL's default security level requires of every key in the chain. With a smaller one
-// HAProxy does not start ("key too small").
+// minRSABits is the minimum that OpenSSL's default security level requires of every key in the chain. With a smaller
+// one HAProxy does not start ("key too small").
 const minRSABits = 2048
 
 // keyTypes are the PEM types of unencrypted keys.
@@ -48,8 +48,8 @@ func (p Pair) String() string {
 // GoString does the same for %#v.
 func (p Pair) GoString() string { return p.String() }
 
-// Load reads the certificate and the key, which may be in the same file, and verifies that they match, that the certificate
-// is valid at the time now, and that its chain is strong enough for HAProxy. Errors name the file.
+// Load reads the certificate and the key, which may be in the same file, and verifies that they match, that the
+// certificate is valid at the time now, and that its chain is strong enough for HAProxy. Errors name the file.
 func Load(certFile, keyFile string, now time.Time) (Pair, error) {
 	chain, err := readChain(certFile)
 	if err != nil {

@@ -29,8 +29,8 @@ type scripted struct {
 	connections atomic.Int32
 }
 
-// script starts a server that calls respond for each request, with the numbers of the connection and of the request on it,
-// from 1 on, and sends the result.
+// script starts a server that calls respond for each request, with the numbers of the connection and of the request
+// on it, from 1 on, and sends the result.
 func script(t *testing.T, respond func(connection, request int) string) *scripted {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

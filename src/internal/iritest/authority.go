@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Authority is a certificate authority for tests with TLS: it signs certificates for nodes and for clients. It exists in
-// memory only.
+// Authority is a certificate authority for tests with TLS: it signs certificates for nodes and for clients. It exists
+// in memory only.
 type Authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey

@@ -278,8 +278,8 @@ func (n *Node) interruptAttachingToTangle(*request) response {
 	return ok(map[string]any{})
 }
 
-// list reads a parameter that is a list of strings, each of which matches syntax unless that is nil. If the parameter is
-// invalid it returns the response that says so.
+// list reads a parameter that is a list of strings, each of which matches syntax unless that is nil. If the parameter
+// is invalid it returns the response that says so.
 func (req *request) list(key string, syntax *regexp.Regexp) ([]string, *response) {
 	var list []string
 	if raw, has := req.params[key]; !has || json.Unmarshal(raw, &list) != nil || list == nil {

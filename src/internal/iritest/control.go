@@ -13,8 +13,8 @@ import (
 //	GET    /_fake/counters   returns the counters
 //	DELETE /_fake/counters   resets the counters
 //
-// It responds with status 403 to clients that are not on loopback, and to requests that came through a proxy, which on the
-// host of a load balancer come from loopback too.
+// It responds with status 403 to clients that are not on loopback, and to requests that came through a proxy, which
+// on the host of a load balancer come from loopback too.
 func (n *Node) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_fake/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, n.State()) })

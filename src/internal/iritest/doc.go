@@ -16,8 +16,9 @@
 // One default differs from IRI: IRI refuses nothing to clients on loopback. Tests run on loopback but stand for remote
 // clients, so the fake treats loopback like any other address unless [TrustLoopback] is given.
 //
-// [Versions] lists the versions at which the API changed, [Faults] the faults that can be injected. [NewServerOn] serves
-// on any address, over TLS with a certificate of an [Authority]. docs/iritest.md describes every version and fault.
+// [Versions] lists the versions at which the API changed, [Faults] the faults that can be injected. [NewServerOn]
+// serves on any address, over TLS with a certificate of an [Authority]. docs/iritest.md describes every version and
+// fault.
 //
 // Source: github.com/iotaledger/iri at 1.4.1.7 to 1.8.6 and github.com/iotaledger/hornet at v0.4.2 to v0.5.10.
 package iritest

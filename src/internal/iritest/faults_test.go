@@ -20,8 +20,8 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
 )
 
-// rawRequest sends getNodeInfo over a plain connection and returns all that comes back until the node closes it, or until
-// the limit is reached.
+// rawRequest sends getNodeInfo over a plain connection and returns all that comes back until the node closes it, or
+// until the limit is reached.
 func rawRequest(t *testing.T, node *iritest.Server, limit int64) []byte {
 	t.Helper()
 	address := strings.TrimPrefix(node.URL, "http://")

@@ -29,8 +29,8 @@ type Node struct {
 	started time.Time
 }
 
-// New returns a node that responds as IRI 1.8.6 does unless the options say otherwise. It panics if they name an unknown
-// version or fault.
+// New returns a node that responds as IRI 1.8.6 does unless the options say otherwise. It panics if they name an
+// unknown version or fault.
 func New(opts ...Option) *Node {
 	state := newState(opts)
 	if err := state.validate(); err != nil {
@@ -56,8 +56,8 @@ func (n *Node) Update(change func(*State)) {
 	change(&n.state)
 }
 
-// Counters returns the number of requests by command, refused ones included. The key "OPTIONS" counts the requests of this
-// method, "" those without a known command.
+// Counters returns the number of requests by command, refused ones included. The key "OPTIONS" counts the requests of
+// this method, "" those without a known command.
 func (n *Node) Counters() map[string]int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -12,7 +12,8 @@ type preset struct {
 	// limited and pow follow from the default of REMOTE_LIMIT_API.
 	limited []string
 	pow     bool
-	// parameterExceptions: an invalid parameter gives status 500 and "exception", instead of 400 and "error" (since 1.7.1).
+	// parameterExceptions: an invalid parameter gives status 500 and "exception", instead of 400 and "error" (since
+	// 1.7.1).
 	parameterExceptions bool
 	// bodyExceptions: invalid JSON and an empty body give status 500 and "exception" (up to 1.6.0).
 	bodyExceptions bool

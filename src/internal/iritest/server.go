@@ -22,8 +22,8 @@ func NewServer(opts ...Option) *Server { return start(opts, (*httptest.Server).S
 // and self-signed.
 func NewTLSServer(opts ...Option) *Server { return start(opts, (*httptest.Server).StartTLS) }
 
-// NewServerOn starts a node on the given address, for example "[::1]:0", with TLS if config is not nil. An [Authority] can
-// sign its certificate. It returns an error if the address cannot be bound.
+// NewServerOn starts a node on the given address, for example "[::1]:0", with TLS if config is not nil. An
+// [Authority] can sign its certificate. It returns an error if the address cannot be bound.
 func NewServerOn(address string, config *tls.Config, opts ...Option) (*Server, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

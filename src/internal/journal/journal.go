@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// New returns a logger that writes to w. Under systemd (JOURNAL_STREAM is set) lines have no time, which the journal adds,
-// but a level prefix, so that journalctl -p warning works. level is one of trace, debug, info, warn and error.
+// New returns a logger that writes to w. Under systemd (JOURNAL_STREAM is set) lines have no time, which the journal
+// adds, but a level prefix, so that journalctl -p warning works. level is one of trace, debug, info, warn and error.
 func New(name string, w io.Writer, level string) hclog.Logger {
 	opts := &hclog.LoggerOptions{Name: name, Output: w, Level: hclog.LevelFromString(level)}
 	if os.Getenv("JOURNAL_STREAM") != "" {

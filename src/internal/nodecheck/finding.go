@@ -50,8 +50,8 @@ func (r Result) Verdict() Verdict {
 	return worst
 }
 
-// Line is the verdict with its reason, on one line. If several rules fail it gives only the first of those with the worst
-// verdict, so that a less severe one that comes and goes does not change the line.
+// Line is the verdict with its reason, on one line. If several rules fail it gives only the first of those with the
+// worst verdict, so that a less severe one that comes and goes does not change the line.
 func (r Result) Line() string {
 	verdict := r.Verdict()
 	var reasons []string

@@ -32,8 +32,8 @@ type Limits struct {
 
 // LimitedCommands lists the commands that a public node must refuse; with PoW, attachToTangle is not one of them.
 //
-// interruptAttachingToTangle should be refused too, but it is never sent: it takes no parameters, so a node that does not
-// refuse it would cancel running work.
+// interruptAttachingToTangle should be refused too, but it is never sent: it takes no parameters, so a node that does
+// not refuse it would cancel running work.
 func (l Limits) LimitedCommands() []string {
 	commands := []string{"getNeighbors", "addNeighbors", "removeNeighbors", attachToTangle}
 	if l.PoW {
@@ -44,8 +44,8 @@ func (l Limits) LimitedCommands() []string {
 
 const attachToTangle = "attachToTangle"
 
-// probes lists the commands that are sent after getNodeInfo, without parameters: a node that does not refuse them reports
-// a missing parameter.
+// probes lists the commands that are sent after getNodeInfo, without parameters: a node that does not refuse them
+// reports a missing parameter.
 func (l Limits) probes() []string {
 	var commands []string
 	if l.PoW {

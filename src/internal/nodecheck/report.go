@@ -23,8 +23,8 @@ type ruleReport struct {
 	Hint      string `json:"hint,omitempty"`
 }
 
-// Report returns the result with all its findings, to be encoded as JSON. Unlike the line, the values may vary from check
-// to check.
+// Report returns the result with all its findings, to be encoded as JSON. Unlike the line, the values may vary from
+// check to check.
 func (r Result) Report() any {
 	out := report{Address: r.Address, Verdict: r.Verdict().ConsulStatus(), Code: int(r.Verdict()), Line: r.Line()}
 	for _, f := range r.Findings {

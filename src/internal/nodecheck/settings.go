@@ -22,8 +22,8 @@ type Request struct {
 	Limits     Limits
 }
 
-// Settings is a request as users write it, as flags or as the query of a URL. Create it with [NewSettings], which sets the
-// defaults.
+// Settings is a request as users write it, as flags or as the query of a URL. Create it with [NewSettings], which
+// sets the defaults.
 type Settings struct {
 	address, serverName, appNames, minVersion            string
 	maxBehind, warnBehind, minNeighbours, warnNeighbours string

@@ -14,7 +14,8 @@ import (
 // It is parsed without regular expressions: compiling them would take a tenth of the run time of a single check.
 type Version struct {
 	numbers []int
-	// stage is the kind of pre-release, "" for a release, and stageNumber its number without leading zeros, "" for none.
+	// stage is the kind of pre-release, "" for a release, and stageNumber its number without leading zeros, "" for
+	// none.
 	stage, stageNumber string
 	text               string
 }
@@ -28,8 +29,8 @@ const (
 	suffixRest = digits + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ."
 )
 
-// stages are the suffixes of pre-releases, oldest first. "-RELEASE" and unknown suffixes ("-legacy") do not make a version
-// older.
+// stages are the suffixes of pre-releases, oldest first. "-RELEASE" and unknown suffixes ("-legacy") do not make a
+// version older.
 var stages = []string{"alpha", "beta", "rc", "snapshot"}
 
 // ParseVersion parses a version. The error shows valid ones.

@@ -34,12 +34,13 @@ type Registry interface {
 	Fetch(ctx context.Context, index uint64) (registry.Snapshot, error)
 }
 
-// Catalog is the set of addresses that are registered in Consul. While Consul does not respond it keeps the last known set.
+// Catalog is the set of addresses that are registered in Consul. While Consul does not respond it keeps the last
+// known set.
 type Catalog struct {
 	registry Registry
 	log      hclog.Logger
-	// file keeps the addresses across restarts, "" for none. When this program and Consul start at the same time, Consul's
-	// first checks arrive before it responds to queries.
+	// file keeps the addresses across restarts, "" for none. When this program and Consul start at the same time,
+	// Consul's first checks arrive before it responds to queries.
 	file string
 	// gracePeriod is how long Require waits for an address to become registered: Consul may run the first check of a
 	// service before its catalog contains the service.

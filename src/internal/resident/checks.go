@@ -72,8 +72,8 @@ func (c *checks) client(req nodecheck.Request) (*iri.Client, error) {
 	return transport.Client(req.Address)
 }
 
-// do checks a node. Concurrent calls with the same key share one check and its result. The end of ctx ends the call, not
-// the check, whose result other callers may be waiting for.
+// do checks a node. Concurrent calls with the same key share one check and its result. The end of ctx ends the call,
+// not the check, whose result other callers may be waiting for.
 func (c *checks) do(ctx context.Context, key string, client *iri.Client, limits nodecheck.Limits) (nodecheck.Result, error) {
 	results := c.group.DoChan(key, func() (any, error) {
 		if err := c.acquire(context.WithoutCancel(ctx)); err != nil {

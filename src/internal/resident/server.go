@@ -36,8 +36,8 @@ func NewServer(catalog *Catalog, options iri.Options, atOnce int) *Server {
 	return s
 }
 
-// ServeHTTP refuses clients on other hosts. It also refuses requests with another host name (DNS rebinding) and those that
-// came through a proxy, which a web page in a browser on this host could cause.
+// ServeHTTP refuses clients on other hosts. It also refuses requests with another host name (DNS rebinding) and those
+// that came through a proxy, which a web page in a browser on this host could cause.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, forwarded := r.Header["X-Forwarded-For"]
 	if forwarded || !loopback(r.RemoteAddr) || !loopback(r.Host) {

@@ -266,24 +266,36 @@ func TestInvalidQueriesNameTheKey(t *testing.T) {
 }
 
 func TestConcurrentIdenticalChecksShareOneRequest(t *testing.T) {
-	node := iritest.NewServer(iritest.Delay(300 * time.Millisecond))
+	const clients = 20
+	var arrived sync.WaitGroup
+	arrived.Add(clients)
+	fake := iritest.New(iritest.Delay(100 * time.Millisecond))
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived.Wait()
+		fake.ServeHTTP(w, r)
+	}))
 	defer node.Close()
-	server := serve(t, newConsul(hostPort(node)), 8)
-	_, _ = check(t, server, "skip-limited=true&address="+node.URL) // waits for the catalog
-	node.ResetCounters()
+	catalog := NewCatalog(newConsul(), "", hclog.NewNullLogger())
+	catalog.registered = map[netip.AddrPort]bool{netip.MustParseAddrPort(strings.TrimPrefix(node.URL, "http://")): true}
+	handler := NewServer(catalog, iri.Options{}, 8)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived.Done()
+		handler.ServeHTTP(w, r)
+	}))
+	defer server.Close()
 	var group sync.WaitGroup
-	for i := range 20 {
+	for i := range clients {
 		group.Go(func() {
 			query := "skip-limited=true&address=" + node.URL
 			if i%2 == 0 { // the order of the keys does not matter
 				query = "address=" + node.URL + "&skip-limited=true"
 			}
-			status, _ := check(t, server, query)
+			status, _ := check(t, server.URL, query)
 			assert.Equal(t, 200, status)
 		})
 	}
 	group.Wait()
-	assert.Equal(t, 1, node.Count("getNodeInfo"))
+	assert.Equal(t, 1, fake.Count("getNodeInfo"))
 }
 
 func TestADisconnectedClientDoesNotEndACheckThatOthersWaitFor(t *testing.T) {

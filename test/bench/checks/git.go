@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// requireCommittedTree returns an error if the Git work tree has uncommitted changes: results must be reproducible from a
-// commit. Changes of the report itself do not count.
+// requireCommittedTree returns an error if the Git work tree has uncommitted changes: results must be reproducible
+// from a commit. Changes of the report itself do not count.
 func requireCommittedTree(ctx context.Context, report string) error {
 	out, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--", ":/", ":(exclude)"+report).Output()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command checks measures the cost of health checks: as a process per check, compared with curl sending the same request,
-// and by the resident program. It writes the results into docs/performance.md.
+// Command checks measures the cost of health checks: as a process per check, compared with curl sending the same
+// request, and by the resident program. It writes the results into docs/performance.md.
 //
 // Usage: make bench-check
 package main

@@ -107,6 +107,22 @@ func TestAShortRunMeasuresProcessesAndTheResidentProgram(t *testing.T) {
 	assert.ErrorContains(t, err, "curl: exit status")
 }
 
+func TestARunWritesTheReport(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	o := options{bin: build(t), write: "report.md", runs: 1, nodes: 1, interval: 100 * time.Millisecond, run: 100 * time.Millisecond}
+	repository(t)
+	require.NoError(t, run(t.Context(), o))
+	text, err := os.ReadFile("report.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "# Report\n\n"+begin+"## Cost of the health checks\n")
+	assert.Contains(t, string(text), "at "+commit()+": ")
+
+	o.bin = t.TempDir()
+	assert.ErrorIs(t, run(t.Context(), o), os.ErrNotExist)
+}
+
 func TestMissingProgramsAreAnError(t *testing.T) {
 	_, err := startNodes(t.Context(), options{bin: t.TempDir(), nodes: 1})
 	assert.ErrorIs(t, err, os.ErrNotExist)

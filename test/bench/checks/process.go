@@ -48,8 +48,8 @@ func runOnce(ctx context.Context, argv []string) (cost, error) {
 	return cost{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall}, nil
 }
 
-// summarise returns the mean CPU time, because the kernel counts it in coarse steps, and the median wall time, because other
-// processes cause outliers.
+// summarise returns the mean CPU time, because the kernel counts it in coarse steps, and the median wall time,
+// because other processes cause outliers.
 func summarise(costs []cost) cost {
 	var sum time.Duration
 	walls := make([]time.Duration, len(costs))

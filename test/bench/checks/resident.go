@@ -28,8 +28,8 @@ type resident struct {
 	checks int
 }
 
-// measureResident sends the checks to the resident program as Consul does: each node once per interval, evenly spread, each
-// check over a connection of its own.
+// measureResident sends the checks to the resident program as Consul does: each node once per interval, evenly
+// spread, each check over a connection of its own.
 func measureResident(ctx context.Context, o options, urls []string) (resident, error) {
 	registry := httptest.NewServer(consul(urls))
 	defer registry.CloseClientConnections()
@@ -66,7 +66,8 @@ func measureResident(ctx context.Context, o options, urls []string) (resident, e
 	return resident{cores: (after - before).Seconds() / took.Seconds(), peak: peak, checks: checks}, err
 }
 
-// sendChecks sends checks of one node after the other for the given time and returns their number. It counts the failures.
+// sendChecks sends checks of one node after the other for the given time and returns their number. It counts the
+// failures.
 func sendChecks(ctx context.Context, address string, urls []string, interval, total time.Duration, failures *atomic.Int64) int {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	ticker := time.NewTicker(interval / time.Duration(len(urls)))
