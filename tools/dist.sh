@@ -45,12 +45,14 @@ commit_time() { git log -1 --format=%ct; }
 
 # check: fails unless both builds have the same checksums.
 check() {
-  local temporary
+  local temporary directory
   temporary=$(mktemp -d)
-  # shellcheck disable=SC2064 # the directory of now
+  # shellcheck disable=SC2064 # expand it now, while the variable exists
   trap "chmod -R u+w '$temporary'; rm -rf '$temporary'" EXIT
-  mkdir "$temporary/a" "$temporary/another-directory"
-  git archive HEAD | tee >(tar --extract --directory "$temporary/a") | tar --extract --directory "$temporary/another-directory"
+  for directory in a another-directory; do
+    mkdir "$temporary/$directory"
+    git archive HEAD | tar --extract --directory "$temporary/$directory"
+  done
   "$temporary/a/tools/dist.sh" --in-place "$(version)" "$(commit_time)" >"$temporary/first"
   say 'building again, with an empty cache'
   (umask 077 && GOCACHE=$temporary/cache "$temporary/another-directory/tools/dist.sh" --in-place "$(version)" "$(commit_time)" >"$temporary/second")

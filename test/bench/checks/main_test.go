@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,6 +129,12 @@ func TestMissingProgramsAreAnError(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	_, err = measureResident(t.Context(), options{bin: t.TempDir()}, nil)
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestAProgramThatIsNotReadyIsAnError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorContains(t, waitFor(ctx, "http://127.0.0.1:1/readyz"), "the resident program is not ready")
 }
 
 func TestNodesHaveDifferentAddresses(t *testing.T) {
