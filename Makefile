@@ -85,7 +85,19 @@ attack: setup ## Attack the front end and write what others notice into docs/sec
 
 .PHONY: bench-check
 bench-check: build ## Measure what the health checks cost, into docs/performance.md
-	@tools/go.sh run ./src/internal/benchcheck -bin build -write docs/performance.md
+	@tools/go.sh run ./test/bench/checks -bin build -write docs/performance.md
+
+.PHONY: cover
+cover: ## Print the unit coverage of each package, and fail if it is too low
+	@tools/cover.sh
+
+.PHONY: dist
+dist: ## Build the release archives of the current commit into build/dist
+	@tools/dist.sh
+
+.PHONY: dist-check
+dist-check: ## Build the release archives twice and compare them to the byte
+	@tools/dist.sh --check
 
 .PHONY: lint
 lint: ## Check Go, Ansible, YAML and shell code

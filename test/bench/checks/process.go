@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// cost is what one run of a program takes.
+// cost is the CPU and wall time of one run of a program.
 type cost struct{ cpu, wall time.Duration }
 
 type processes struct{ curl, check cost }
 
-// measureProcesses runs curl and the check in turns, so that both see the same
-// moments of the machine.
+// measureProcesses runs curl and the check alternately, so that both are affected equally by other load.
 func measureProcesses(ctx context.Context, o options, node string) (processes, error) {
 	curl := []string{
 		"curl", "--silent", "--max-time", "3", "--header", "X-IOTA-API-Version: 1", "--header", "Content-Type: application/json",
@@ -35,7 +34,7 @@ func measureProcesses(ctx context.Context, o options, node string) (processes, e
 			*program.costs = append(*program.costs, c)
 		}
 	}
-	return processes{typical(curls), typical(checks)}, nil
+	return processes{summarise(curls), summarise(checks)}, nil
 }
 
 func runOnce(ctx context.Context, argv []string) (cost, error) {
@@ -49,9 +48,9 @@ func runOnce(ctx context.Context, argv []string) (cost, error) {
 	return cost{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall}, nil
 }
 
-// typical is the mean of the CPU time, which the kernel counts in steps, and the
-// median of the wall time, which other processes disturb.
-func typical(costs []cost) cost {
+// summarise returns the mean CPU time, because the kernel counts it in coarse steps, and the median wall time,
+// because other processes cause outliers.
+func summarise(costs []cost) cost {
 	var sum time.Duration
 	walls := make([]time.Duration, len(costs))
 	for i, c := range costs {

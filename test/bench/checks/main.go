@@ -1,6 +1,5 @@
-// Command check measures what a check of a node costs: as a process, beside one
-// bare curl of the same request, and by the resident program. It writes what it
-// measured into docs/performance.md.
+// Command checks measures the cost of health checks: as a process per check, compared with curl sending the same
+// request, and by the resident program. It writes the results into docs/performance.md.
 //
 // Usage: make bench-check
 package main
@@ -25,23 +24,28 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.bin, "bin", "build", "the folder of the built programs")
-	flag.StringVar(&o.write, "write", "", "write the results into this file, between its markers")
-	flag.IntVar(&o.runs, "runs", 300, "how often to run curl and the check")
-	flag.IntVar(&o.nodes, "nodes", 2000, "how many nodes")
-	flag.DurationVar(&o.interval, "interval", 30*time.Second, "how often each of them is checked")
-	flag.DurationVar(&o.run, "for", 60*time.Second, "how long to measure the resident program, after one interval to warm up")
+	flag.StringVar(&o.bin, "bin", "build", "directory of the built programs")
+	flag.StringVar(&o.write, "write", "", "write the results between the markers of this file; refused with uncommitted changes")
+	flag.IntVar(&o.runs, "runs", 300, "number of runs of curl and of the check")
+	flag.IntVar(&o.nodes, "nodes", 2000, "number of nodes")
+	flag.DurationVar(&o.interval, "interval", 30*time.Second, "interval between two checks of a node")
+	flag.DurationVar(&o.run, "for", 60*time.Second, "duration of the measurement of the resident program, after one interval of warm-up")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := measure(ctx, o); err != nil {
+	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-check: error:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func measure(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) error {
+	if o.write != "" {
+		if err := requireCommittedTree(ctx, o.write); err != nil {
+			return err
+		}
+	}
 	nodes, err := startNodes(ctx, o)
 	if err != nil {
 		return err
@@ -68,7 +72,7 @@ const (
 	end   = "<!-- /bench-check -->\n"
 )
 
-// writeBetween replaces what stands between the markers, or appends both.
+// writeBetween replaces the text between the markers, or appends it with markers. A missing file is created.
 func writeBetween(path, text string) error {
 	old, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
@@ -83,7 +87,7 @@ func writeBetween(path, text string) error {
 	case !found:
 		before = append(bytes.TrimRight(old, "\n"), "\n\n"...)
 	case !closed:
-		return fmt.Errorf("%s has %q and not %q", path, begin, end)
+		return fmt.Errorf("%s contains %q but not %q", path, begin, end)
 	}
 	return os.WriteFile(path, bytes.Join([][]byte{before, []byte(begin), []byte(text), []byte(end), after}, nil), 0o644)
 }

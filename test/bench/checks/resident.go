@@ -19,14 +19,17 @@ import (
 	"time"
 )
 
+// readyTimeout limits how long the resident program may take to start.
+const readyTimeout = 5 * time.Second
+
 type resident struct {
-	cores  float64 // CPU time by time
-	peak   int     // MiB, of the whole run
+	cores  float64 // CPU time per wall time
+	peak   int     // MiB, including the warm-up
 	checks int
 }
 
-// measureResident asks the resident program for each node once an interval, evenly
-// spread and by a connection each, as Consul does.
+// measureResident sends the checks to the resident program as Consul does: each node once per interval, evenly
+// spread, each check over a connection of its own.
 func measureResident(ctx context.Context, o options, urls []string) (resident, error) {
 	registry := httptest.NewServer(consul(urls))
 	defer registry.CloseClientConnections()
@@ -44,13 +47,13 @@ func measureResident(ctx context.Context, o options, urls []string) (resident, e
 		return resident{}, err
 	}
 	var failures atomic.Int64
-	checks := ask(ctx, address, urls, o.interval, o.interval, &failures) // connections are made
+	checks := sendChecks(ctx, address, urls, o.interval, o.interval, &failures) // warm-up: connections are opened
 	before, err := cpuOf(cmd.Process.Pid)
 	if err != nil {
 		return resident{}, err
 	}
 	start := time.Now()
-	checks += ask(ctx, address, urls, o.interval, o.run, &failures)
+	checks += sendChecks(ctx, address, urls, o.interval, o.run, &failures)
 	took := time.Since(start)
 	after, err := cpuOf(cmd.Process.Pid)
 	if err != nil {
@@ -58,13 +61,14 @@ func measureResident(ctx context.Context, o options, urls []string) (resident, e
 	}
 	peak, err := peakOf(cmd.Process.Pid)
 	if failures.Load() > 0 {
-		err = fmt.Errorf("%d of %d checks did not pass: nothing was measured", failures.Load(), checks)
+		err = fmt.Errorf("%d of %d checks did not pass", failures.Load(), checks)
 	}
 	return resident{cores: (after - before).Seconds() / took.Seconds(), peak: peak, checks: checks}, err
 }
 
-// ask asks for one node after the other for this time, and counts the failures.
-func ask(ctx context.Context, address string, urls []string, interval, total time.Duration, failures *atomic.Int64) int {
+// sendChecks sends checks of one node after the other for the given time and returns their number. It counts the
+// failures.
+func sendChecks(ctx context.Context, address string, urls []string, interval, total time.Duration, failures *atomic.Int64) int {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	ticker := time.NewTicker(interval / time.Duration(len(urls)))
 	defer ticker.Stop()
@@ -107,14 +111,21 @@ func get(ctx context.Context, client *http.Client, url string) error {
 }
 
 func waitFor(ctx context.Context, url string) error {
-	var err error
-	for range 100 {
-		if err = get(ctx, http.DefaultClient, url); err == nil {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := get(ctx, http.DefaultClient, url)
+		if err == nil {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the resident program is not ready after %s: %w", readyTimeout, err)
+		}
 	}
-	return fmt.Errorf("the resident program is not ready after 5 s: %w", err)
 }
 
 func freeAddress(ctx context.Context) (string, error) {
@@ -125,8 +136,7 @@ func freeAddress(ctx context.Context) (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-// cpuOf is the CPU time of a running process so far, by its clock of proc(5),
-// which counts in steps of 10 ms.
+// cpuOf is the CPU time that a running process has used, according to proc(5), in steps of 10 ms.
 func cpuOf(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -135,15 +145,15 @@ func cpuOf(pid int) (time.Duration, error) {
 	_, rest, found := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
 	if !found || len(fields) < 13 {
-		return 0, errors.New("/proc/PID/stat is not as in proc(5)")
+		return 0, errors.New("unexpected format of /proc/PID/stat")
 	}
 	user, errUser := strconv.Atoi(fields[11])
 	system, errSystem := strconv.Atoi(fields[12])
-	const ticks = 100 // USER_HZ is that on every processor of Linux
+	const ticks = 100 // USER_HZ, the same on all Linux architectures
 	return time.Duration(user+system) * time.Second / ticks, errors.Join(errUser, errSystem)
 }
 
-// peakOf is the largest resident set so far, in MiB.
+// peakOf is the peak resident set size in MiB, rounded up.
 func peakOf(pid int) (int, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
