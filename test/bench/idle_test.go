@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"fmt"
 	"testing"
 	"time"
 

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
