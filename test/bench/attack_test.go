@@ -21,10 +21,10 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// attackRow is one attack and what the other clients noticed of it.
+// attackRow is one attack and its effect on other clients.
 type attackRow struct {
 	name, way string
-	// sources have so many connections each.
+	// sources is how many addresses attack, with that many workers each.
 	sources, workers int
 
 	ends          map[string]int // what the attacker got, and how often
@@ -33,23 +33,22 @@ type attackRow struct {
 	busy          float64 // HAProxy's CPU time as a share of a core
 }
 
-// others are the requests of clients that do no harm.
+// others are the requests of well-behaved clients.
 type others struct {
-	kept, fresh samples // on connections that stay, and each on a new one
+	kept, fresh samples // on connections that stay open, and on a new connection each
 	ends        map[string]int
 }
 
 const (
-	// quietTime, before and behind the attack, and attackTime are how long the others are watched.
+	// The others are watched for quietTime before and after the attack, and for attackTime during it.
 	quietTime  = 20 * time.Second
 	attackTime = time.Minute
-	// Of the others, so many keep their connections and so many do not.
+	// How many of the others keep their connection, and how many do not.
 	keepers, freshers = 20, 10
 )
 
-// TestAttack attacks the front end of an installation, with its default
-// limits, while other clients ask at a moderate pace. It has no gates on time: it
-// fails when one of the others gets no answer.
+// TestAttack attacks HAProxy with the installed limits while other clients send requests at a moderate pace. Nothing
+// depends on time: it fails when one of the others gets no answer.
 func TestAttack(t *testing.T) {
 	target := harness.Report{Page: "docs/security.md", Section: "attack"}
 	target.RequireBegin(t)
@@ -112,9 +111,8 @@ func (r *attackRow) run(t *testing.T, f *harness.HAProxy, number int) {
 	}
 }
 
-// startAttack runs the attack for as long as the others are watched, and a second
-// more before. It has the lowest priority: it shares the cores with HAProxy, which
-// an attacker does not. The function that it returns waits for the end.
+// startAttack runs the attack for a second and then as long as the others are watched. It has the lowest priority:
+// unlike a real attacker it shares the cores with HAProxy. The function that it returns waits for its end.
 func startAttack(t *testing.T, f *harness.HAProxy, r *attackRow, number int) (wait func() map[string]int) {
 	t.Helper()
 	if r.way == "" {
@@ -138,7 +136,7 @@ func startAttack(t *testing.T, f *harness.HAProxy, r *attackRow, number int) (wa
 	}
 }
 
-// watchOthers has the clients that do no harm ask, each from a source of its own.
+// watchOthers runs the well-behaved clients, each with a source address of its own.
 func watchOthers(t *testing.T, f *harness.HAProxy, lasts time.Duration) others {
 	t.Helper()
 	runtime.GC()
@@ -156,7 +154,7 @@ func watchOthers(t *testing.T, f *harness.HAProxy, lasts time.Duration) others {
 		}
 		group.Go(func() {
 			defer c.close()
-			found := steady(100*time.Millisecond, until, func() string {
+			found := paced(100*time.Millisecond, until, func() string {
 				defer func() {
 					if fresh {
 						c.close()
@@ -209,8 +207,7 @@ func attackReport(rows []*attackRow) string {
 	return b.String()
 }
 
-// beside is the median and p99 during the attack, and p99 as a multiple of that in
-// the quiet time around it.
+// beside is the median and p99 during the attack, and p99 as a multiple of that of the quiet time.
 func beside(during, quiet samples) string {
 	return fmt.Sprintf("%.1f ms | %.1f ms | %.2f", millis(during.median()), millis(during.at(0.99)), millis(during.at(0.99))/millis(quiet.at(0.99)))
 }

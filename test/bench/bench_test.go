@@ -18,7 +18,7 @@ import (
 // page is where the results are written.
 const page = "docs/performance.md"
 
-// settings of the benchmark; the defaults are what the page has.
+// settings of the benchmark; the page has the results of the defaults.
 type settings struct {
 	sizes       []int
 	toggles     int
@@ -56,8 +56,7 @@ func readSettings(t *testing.T) settings {
 	return s
 }
 
-// TestBench measures and writes what it measured. It has no gates: it fails only
-// when something could not be measured.
+// TestBench measures and writes its results. It sets no limits: it fails only when something could not be measured.
 func TestBench(t *testing.T) {
 	target := harness.Report{Page: page, Section: "bench"}
 	target.RequireBegin(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// changing is how many nodes of each service are failed and healed.
+// changing is how many nodes of each service fail and recover.
 const changing = 8
 
 // samples are durations of one kind.
@@ -36,14 +36,13 @@ func (s samples) median() time.Duration { return s.at(0.5) }
 type changeResult struct {
 	nodes int
 	ways  []*way
-	// absent says why a way was not measured, by its name.
+	// absent is the reason why a way was not measured, by the way's name.
 	absent map[string]string
-	// look is how long the observer's one look took, in the median.
+	// look is the median time of one look of the observer.
 	look time.Duration
 }
 
-// measureChanges toggles TTL checks at Consul's agent and watches when HAProxy
-// shows it, for all ways in turn.
+// measureChanges toggles TTL checks at Consul's agent and observes when HAProxy shows it, for all ways in turn.
 func measureChanges(t *testing.T, n, toggles int) *changeResult {
 	t.Helper()
 	r := &changeResult{nodes: n, absent: map[string]string{"Data Plane API": "not in PATH"}}
@@ -88,12 +87,12 @@ func measureChanges(t *testing.T, n, toggles int) *changeResult {
 	return r
 }
 
-// slow leaves out four of five toggles of a way that takes seconds and polls nothing.
+// slow skips four of five toggles of a way that takes seconds and does not poll.
 func (w *way) slow(round int) bool {
 	return w.period == 0 && w.leaving.median() > time.Second && round%5 != 0
 }
 
-// toggle sets the check of one node and notes how long HAProxy took to show it.
+// toggle sets the check of one node and records how long HAProxy took to show it.
 func (w *way) toggle(t *testing.T, c *harness.Consul, i int, serve bool) {
 	t.Helper()
 	random := 50*time.Millisecond + rand.N(150*time.Millisecond)
@@ -119,13 +118,13 @@ func (w *way) toggle(t *testing.T, c *harness.Consul, i int, serve bool) {
 	}
 	*into = append(*into, seen.Sub(began))
 	if w.verified != nil {
-		// The observer may see a change later than the way itself.
+		// The observer may see a change later than the way itself does.
 		*intoVerified = append(*intoVerified, max(w.verified(t).Sub(began), seen.Sub(began)))
 	}
 }
 
-// dnsHolds says whether one DNS answer holds n nodes. A HAProxy that cannot
-// get them all would only burn time beside the others.
+// dnsHolds reports whether one DNS answer holds n nodes. A HAProxy that cannot get them all would only use CPU time of
+// the others.
 func dnsHolds(t *testing.T, r *changeResult, port, n int) bool {
 	t.Helper()
 	if n <= 200 {

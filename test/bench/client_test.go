@@ -24,7 +24,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// target is where requests go, and the source address that they come from.
+// target is where requests go, and the source address they come from.
 type target struct {
 	addr string
 	tls  *tls.Config // nil: without TLS
@@ -35,7 +35,7 @@ func (to target) dial() (net.Conn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second}
 	if to.from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(to.from)}
-		// The port is chosen when the other end is known: else a source runs out of ports.
+		// The port is chosen once the other end is known; otherwise a source runs out of ports.
 		d.Control = func(_, _ string, c syscall.RawConn) error {
 			var failed error
 			err := c.Control(func(fd uintptr) {
@@ -59,15 +59,15 @@ func (to target) dial() (net.Conn, error) {
 	return secured, nil
 }
 
-// caller sends one request after the other on one connection, in HTTP/1.1. It
-// does as little as can be, because it shares the cores with what it measures.
+// caller sends requests one after another on one connection, in HTTP/1.1. It does as little as possible, because it
+// shares the cores with what it measures.
 type caller struct {
 	to   target
 	conn net.Conn
 	r    *bufio.Reader
 }
 
-// do returns the status of the answer, after the answer has arrived as a whole.
+// do returns the status once the whole answer has arrived.
 func (c *caller) do(request []byte) (int, error) {
 	if c.conn == nil {
 		conn, err := c.to.dial()
@@ -134,15 +134,15 @@ func readHead(r *bufio.Reader) (first string, length int, keep bool, err error) 
 	}
 }
 
-// postOf is a whole request with a body of that many bytes (at least 60).
+// postOf is a whole request with a body of size bytes (at least 60).
 func postOf(command string, size int) []byte {
 	body := `{"command":"` + command + `","trytes":["`
 	body += strings.Repeat("9", max(0, size-len(body)-3)) + `"]}`
 	return []byte(fmt.Sprintf("POST / HTTP/1.1\r\nHost: iri.example.org\r\nContent-Type: application/json\r\nX-IOTA-API-Version: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 }
 
-// quickNode is an IRI node that answers everything at once: with 1 kB, or with
-// 2 MB to getTrytes. It costs hardly more than the system calls.
+// quickNode is an IRI node that answers everything at once: with 1 kB, or with 2 MB to getTrytes. It costs little more
+// than the system calls.
 func quickNode(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -210,7 +210,7 @@ func trusting(t *testing.T, file string) *tls.Config {
 	return config
 }
 
-// what names the end of a request for a table: the status, or how it failed.
+// what describes the end of a request for a table: the status, or how it failed.
 func what(status int, err error) string {
 	var timeout net.Error
 	switch {

@@ -17,9 +17,8 @@ func benchID(service string, i int) string { return fmt.Sprintf("%s-%d", service
 
 var benchTags = []string{"haproxy.weight=10", "haproxy.maxconn=100"}
 
-// fill registers n nodes of a service. The first few are the agent's own, with a
-// TTL check that the benchmark sets; the others belong to another Consul
-// node and pass for ever: in an answer of Consul they look the same.
+// fill registers n nodes of a service. The first few are the agent's own, with a TTL check that the benchmark sets; the
+// others belong to another Consul node and always pass. In an answer of Consul they look the same.
 func fill(t *testing.T, c *harness.Consul, service string, own, n int, tags ...string) {
 	t.Helper()
 	tags = append(tags, benchTags...)
@@ -52,7 +51,7 @@ func fill(t *testing.T, c *harness.Consul, service string, own, n int, tags ...s
 	}
 }
 
-// benchOutput is of the length that iri-node-check's line has.
+// benchOutput is as long as a line of iri-node-check.
 const benchOutput = "OK: IRI 1.8.6, milestone 1234567 is the latest, 8 neighbors"
 
 func fillAgent(t *testing.T, c *harness.Consul, service string, n int, tags []string) {

@@ -17,7 +17,7 @@ const fillNodes = 2000
 
 // fillResult is how long it took to fill two empty pools.
 type fillResult struct {
-	raw, sync, pass samples
+	raw, sync, first samples
 }
 
 // measureFill fills both backends with the same commands: raw, by "sync" and by
@@ -38,13 +38,13 @@ func measureFill(t *testing.T, repetitions int) *fillResult {
 			require.Zero(t, code, log)
 		})
 		if took := firstReconciliation(t, b, l); took > 0 {
-			r.pass = append(r.pass, took)
+			r.first = append(r.first, took)
 		}
 	}
 	return r
 }
 
-// timed runs the filling of two empty pools and checks that they are full.
+// timed measures the filling of two empty pools and checks that they are full.
 func timed(t *testing.T, b *harness.Bed, l *line, into *samples, fill func()) {
 	t.Helper()
 	require.NoError(t, l.pipeline(emptyCommands()))
@@ -64,8 +64,8 @@ func requireFull(t *testing.T, b *harness.Bed) {
 	}
 }
 
-// firstReconciliation lets the daemon fill the pools and returns how long that took by
-// its own clock, verification included; 0 when it does not say so.
+// firstReconciliation lets the daemon fill the pools and returns how long that took by its own clock, including
+// verification; 0 when it does not report it.
 func firstReconciliation(t *testing.T, b *harness.Bed, l *line) time.Duration {
 	t.Helper()
 	require.NoError(t, l.pipeline(emptyCommands()))
@@ -75,10 +75,10 @@ func firstReconciliation(t *testing.T, b *harness.Bed, l *line) time.Duration {
 	requireFull(t, b)
 	m := metricsOf(b)
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // between two looks
-		if passes, ok := m.get("pass_seconds_count"); ok && passes > 0 {
+		if n, ok := m.get("pass_seconds_count"); ok && n > 0 {
 			seconds, _ := m.get("pass_seconds_sum")
-			if passes > 1 {
-				t.Logf("%v passes where one was to be measured: left out", passes)
+			if n > 1 {
+				t.Logf("%v reconciliations where one was to be measured: left out", n)
 				return 0
 			}
 			return time.Duration(seconds * float64(time.Second))

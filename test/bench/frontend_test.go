@@ -17,14 +17,13 @@ import (
 )
 
 const (
-	// wallets is how many connections send requests at the same time.
+	// wallets is how many connections send requests concurrently.
 	wallets = 32
 	// pace is the moderate rate at which latency is measured, in requests a second.
 	pace = 1000
 )
 
-// throughputRounds says how often, and how long each time, a way is asked with
-// bodies of that many bytes.
+// throughputRounds: for each size of bodies, how many rounds each way gets and how long a round is.
 var throughputRounds = []struct {
 	size, times int
 	lasts       time.Duration
@@ -50,8 +49,8 @@ type rounds struct {
 	busy []float64 // HAProxy's CPU time as a share of a core
 }
 
-// TestBenchFrontend measures the whole front end beside a HAProxy that only
-// forwards. It has no gates on time: it fails when a request fails.
+// TestBenchFrontend compares the whole front end with a HAProxy that only forwards. It sets no limits on time: it fails
+// when a request fails.
 func TestBenchFrontend(t *testing.T) {
 	target := harness.Report{Page: page, Section: "bench-front"}
 	target.RequireBegin(t)
@@ -70,16 +69,15 @@ func TestBenchFrontend(t *testing.T) {
 	target.RequireWrite(t, text)
 }
 
-// inTurn calls f for each of them, in an order by chance.
+// inTurn calls f for each way, in random order.
 func inTurn(ways []*frontWay, f func(w *frontWay)) {
 	for _, i := range rand.Perm(len(ways)) {
 		f(ways[i])
 	}
 }
 
-// frontWays starts everything that is compared. All HAProxys have one thread, so
-// that HAProxy is what limits the throughput and not the core that is left for
-// the wallets and the node.
+// frontWays starts everything that is compared. Every HAProxy has one thread, so that HAProxy limits the throughput,
+// and not the core that is left for wallets and node.
 func frontWays(t *testing.T) []*frontWay {
 	t.Helper()
 	node := quickNode(t)
@@ -105,8 +103,8 @@ func frontWays(t *testing.T) []*frontWay {
 	}
 }
 
-// startFrontend has the defaults of group_vars but for limits that the one source of the benchmark does not reach, one
-// thread, and no checks of the node, which answers wallets only.
+// startFrontend has the defaults of group_vars, except for limits that the benchmark's only source would reach, for one
+// thread, and for the health checks of the node, which answers wallets only.
 func startFrontend(t *testing.T, vars harness.Vars) *harness.HAProxy {
 	t.Helper()
 	return harness.StartHAProxy(t, harness.WithoutHealthChecks(), harness.WithVars(harness.Vars{
@@ -115,7 +113,7 @@ func startFrontend(t *testing.T, vars harness.Vars) *harness.HAProxy {
 	}), harness.WithVars(vars))
 }
 
-// bareText is a HAProxy that only forwards; once with TLS, once with a log.
+// bareText is a HAProxy that only forwards: plain, with TLS, and with a log.
 const bareText = `
 global
     nbthread 1
@@ -183,7 +181,7 @@ func (w *frontWay) measure(t *testing.T, size int, lasts time.Duration) {
 	r.busy = append(r.busy, used.Seconds()/took.Seconds())
 }
 
-// open makes the wallets' connections, each of which has been used already.
+// open opens the wallets' connections and uses each of them.
 func (w *frontWay) open(t *testing.T, request []byte) []*caller {
 	t.Helper()
 	callers := make([]*caller, wallets)
@@ -206,7 +204,7 @@ func (w *frontWay) cpu(t *testing.T) time.Duration {
 	return harness.CPUTime(t, w.pid)
 }
 
-// ok sends the request and wants the node's answer.
+// ok sends the request and requires the node's answer.
 func (c *caller) ok(request []byte) error {
 	status, err := c.do(request)
 	if err == nil && status != 200 {
@@ -225,7 +223,7 @@ func (w *frontWay) atPace(t *testing.T, lasts time.Duration) samples {
 	until := time.Now().Add(lasts)
 	for _, c := range w.open(t, request) {
 		group.Go(func() error {
-			for _, a := range steady(wallets*time.Second/pace, until, func() string { return what(c.do(request)) }) {
+			for _, a := range paced(wallets*time.Second/pace, until, func() string { return what(c.do(request)) }) {
 				if a.end != "200" {
 					return fmt.Errorf("an allowed request ended with %s", a.end)
 				}
@@ -240,16 +238,16 @@ func (w *frontWay) atPace(t *testing.T, lasts time.Duration) samples {
 	return all
 }
 
-// attempt is a request that was made at a steady pace.
+// attempt is one request of a paced series.
 type attempt struct {
 	begun time.Time
 	took  time.Duration
 	end   string
 }
 
-// steady calls f at a steady pace until then. A call that has to wait because the
-// one before took too long counts from the time at which it was due.
-func steady(every time.Duration, until time.Time, f func() string) []attempt {
+// paced calls f at regular intervals. A call that is late because the previous one took too long counts from the time
+// at which it was due.
+func paced(every time.Duration, until time.Time, f func() string) []attempt {
 	var all []attempt
 	for due := time.Now().Add(rand.N(every)); due.Before(until); due = due.Add(every) {
 		begun := due

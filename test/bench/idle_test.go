@@ -15,26 +15,25 @@ import (
 
 const (
 	idleNodes = 2000
-	// between is the time from one check result to the next: that of 2000 nodes
-	// which are checked every 30 s.
+	// between is the time between two check results: that of 2000 nodes, each checked every 30 s.
 	between = 15 * time.Millisecond
 )
 
 // idleResult is what the daemon used while nothing changed.
 type idleResult struct {
-	lasted, cpu time.Duration
-	results     int
-	rss, peak   int // KiB
-	passes      float64
+	lasted, cpu     time.Duration
+	results         int
+	rss, peak       int // KiB
+	reconciliations float64
 }
 
-// measureIdle lets check results arrive that say the same as before.
+// measureIdle sends check results that say the same as before.
 func measureIdle(t *testing.T, lasts time.Duration) *idleResult {
 	t.Helper()
 	b := harness.JoinBed(t, harness.StartConsul(t), startHAProxy(t, idleNodes, ""))
 	fill(t, b.Consul, "bench-idle", idleNodes, idleNodes)
-	// Consul writes an output at once when the state changes with it, and else only
-	// some minutes later: that would be 2000 changes within the measurement.
+	// Consul stores an output at once if the state changes with it, otherwise only minutes later: those would be 2000
+	// changes during the measurement.
 	for i := range idleNodes {
 		require.NoError(t, reportHealth(b, i, api.HealthCritical))
 		require.NoError(t, reportHealth(b, i, api.HealthPassing))
@@ -47,7 +46,7 @@ func measureIdle(t *testing.T, lasts time.Duration) *idleResult {
 	waitQuiet(t, m)
 
 	r := &idleResult{}
-	passes, _ := m.get("pass_seconds_count")
+	before, _ := m.get("pass_seconds_count")
 	cpu, began := harness.CPUTime(t, pid), time.Now()
 	for ticker := time.NewTicker(between); time.Since(began) < lasts; r.results++ {
 		<-ticker.C
@@ -55,13 +54,14 @@ func measureIdle(t *testing.T, lasts time.Duration) *idleResult {
 	}
 	r.lasted, r.cpu = time.Since(began), harness.CPUTime(t, pid)-cpu
 	after, _ := m.get("pass_seconds_count")
-	r.passes = after - passes
+	r.reconciliations = after - before
 	r.rss, r.peak = harness.Memory(pid, "VmRSS"), harness.Memory(pid, "VmHWM")
 	require.Equal(t, idleNodes, w.serves(t, idleNodes, time.Second))
 	return r
 }
 
-// waitQuiet waits until Consul's agent has sent what it had gathered: nothing has been reconciled for some seconds.
+// waitQuiet waits until nothing has been reconciled for some seconds: Consul's agent has then sent what it had
+// collected.
 func waitQuiet(t *testing.T, m *metrics) {
 	t.Helper()
 	const quiet = 8 * time.Second

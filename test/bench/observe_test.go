@@ -19,8 +19,8 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// line is one connection to HAProxy's runtime API in prompt mode, as thin as
-// can be: no answer is looked at unless it is asked for.
+// line is one connection to HAProxy's runtime API in prompt mode, as thin as possible: answers are parsed only on
+// request.
 type line struct {
 	conn net.Conn
 	r    *bufio.Reader
@@ -37,7 +37,7 @@ func dialLine(socket string) (*line, error) {
 	return l, err
 }
 
-// ask returns the answer; it is valid until the next one.
+// ask returns the answer, which is valid until the next call.
 func (l *line) ask(command string) ([]byte, error) {
 	if _, err := io.WriteString(l.conn, command+"\n"); err != nil {
 		return nil, err
@@ -59,8 +59,8 @@ func (l *line) answer() ([]byte, error) {
 	}
 }
 
-// pipeline sends the commands with 64 in flight, which both sides' socket
-// buffers hold, and returns the first answer that is not empty and not expected.
+// pipeline sends the commands, 64 in flight, which fits into both sides' socket buffers, and returns the first answer
+// that is neither empty nor expected.
 func (l *line) pipeline(commands []string) error {
 	const window = 64
 	for len(commands) > 0 {
@@ -82,15 +82,14 @@ func (l *line) pipeline(commands []string) error {
 	return nil
 }
 
-// look is how often the observer looks at HAProxy.
+// look is the observer's interval.
 const look = 2 * time.Millisecond
 
-// observer sees from outside what HAProxy's slots are: it is the same for every
-// way that is measured, and knows nothing of who changes them.
+// observer sees HAProxy's slots from outside. It is the same for every way that is measured, and does not know who
+// changes them.
 type observer struct {
 	socket, backend string
-	// reloads: the connection is made anew for each look, because an open one
-	// stays with the worker from before the reload.
+	// reloads: each look opens a new connection, because an open one stays with the worker from before the reload.
 	reloads bool
 	line    *line
 }
@@ -110,7 +109,7 @@ func (o *observer) state() ([]byte, error) {
 	return o.line.ask("show servers state " + o.backend)
 }
 
-// wait looks until the node at addr serves or does not, and returns when that was.
+// wait polls until the node at addr is, or is not, in service, and returns when that was.
 func (o *observer) wait(t *testing.T, addr string, serves bool, within time.Duration) time.Time {
 	t.Helper()
 	deadline := time.Now().Add(within)
@@ -130,7 +129,7 @@ func (o *observer) wait(t *testing.T, addr string, serves bool, within time.Dura
 	}
 }
 
-// count says how many slots serve.
+// count is the number of slots in service.
 func (o *observer) count(t *testing.T) int {
 	t.Helper()
 	text, err := o.state()
@@ -164,9 +163,9 @@ func inService(text []byte, addr string) bool {
 	}
 }
 
-// serving reads one row of "show servers state" (management guide: the format's
-// version 1): an address, and an administrative state without forced
-// maintenance (0x01), drain (0x08) and "no address from the resolver" (0x20).
+// serving reads one row of "show servers state" (management guide, version 1 of the format): in service is a slot with
+// an address whose administrative state has neither forced maintenance (0x01) nor drain (0x08) nor "no address from the
+// resolver" (0x20).
 func serving(fields [][]byte) bool {
 	const addr, admin, port, all = 4, 6, 18, 19
 	if len(fields) < all || bytes.Equal(fields[addr], []byte("-")) || !bytes.Equal(fields[port], []byte(strconv.Itoa(harness.NodePort))) {

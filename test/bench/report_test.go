@@ -12,7 +12,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// report is everything that a run has found.
+// report is everything that a run has measured.
 type report struct {
 	machine string
 	changes []*changeResult
@@ -30,7 +30,7 @@ func (r *report) String() string {
 	return b.String()
 }
 
-// command is what has to be typed for the report.
+// command is the command line that repeats the report.
 func (s settings) command() string { return strings.Join(append(s.changed, "make bench"), " ") }
 
 func writeWanted(b *strings.Builder, rows [][3]string) {
@@ -62,9 +62,9 @@ func (r *report) wanted() [][3]string {
 			})
 		}
 	}
-	fill := "pass: not known; sync, with its start and Consul's answer: " + ratio(r.fill.sync, r.fill.raw)
-	if len(r.fill.pass) > 0 {
-		fill = "pass " + ratio(r.fill.pass, r.fill.raw) + "; sync, with its start and Consul's answer: " + ratio(r.fill.sync, r.fill.raw)
+	fill := "first reconciliation: not known; sync, with its start and Consul's answer: " + ratio(r.fill.sync, r.fill.raw)
+	if len(r.fill.first) > 0 {
+		fill = "first reconciliation " + ratio(r.fill.first, r.fill.raw) + "; sync, with its start and Consul's answer: " + ratio(r.fill.sync, r.fill.raw)
 	}
 	return append(rows,
 		[3]string{fmt.Sprintf("filling two pools with %d nodes each, verified: as a multiple of raw", fillNodes), "≤ 1.5", fill})
@@ -111,7 +111,7 @@ func (f *fillResult) write(b *strings.Builder) {
 		s    samples
 	}{
 		{"the same commands raw, 64 in flight, not verified", f.raw},
-		{"the daemon's first reconciliation, verified, by its own clock", f.pass},
+		{"the daemon's first reconciliation, verified, by its own clock", f.first},
 		{"`iri-lb-handler sync` from its start to its end", f.sync},
 	} {
 		if len(row.s) > 0 {
@@ -128,8 +128,8 @@ func (i *idleResult) write(b *strings.Builder) {
 	b.WriteString("\n| what | measured |\n|---|---|\n")
 	fmt.Fprintf(b, "| time | %s |\n| check results that arrived, all as before | %d, one in %.1f ms |\n",
 		i.lasted.Round(time.Second), i.results, i.lasted.Seconds()*1000/float64(i.results))
-	fmt.Fprintf(b, "| CPU | %.2f s, %s |\n| RSS | %s |\n| highest RSS since the start | %s |\n| passes | %.0f |\n",
-		i.cpu.Seconds(), i.share(), mebibytes(i.rss), mebibytes(i.peak), i.passes)
+	fmt.Fprintf(b, "| CPU | %.2f s, %s |\n| RSS | %s |\n| highest RSS since the start | %s |\n| reconciliations | %.0f |\n",
+		i.cpu.Seconds(), i.share(), mebibytes(i.rss), mebibytes(i.peak), i.reconciliations)
 }
 
 func (i *idleResult) share() string {

@@ -21,16 +21,16 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// way is one way to bring a change in Consul into HAProxy. Each has a service of
-// its own with the same nodes, so that a change wakes nobody else.
+// way is one way to bring a change in Consul into HAProxy. Each has a service of its own with the same nodes, so that a
+// change wakes no other way.
 type way struct {
 	key, name, service string
 	observer           *observer
-	// period is how often the way polls: changes come at a random point of it.
+	// period is the way's polling interval: changes come at a random point of it.
 	period time.Duration
 	// before is called just before the i-th node changes.
 	before func(i int, serve bool)
-	// verified returns when the way itself was sure that the change has arrived.
+	// verified returns when the way itself was sure that the change had arrived.
 	verified func(t *testing.T) time.Time
 
 	leaving, returning                 samples
@@ -70,8 +70,8 @@ func configure(t *testing.T, b *harness.Bed, service string) {
 	})
 }
 
-// startHAProxy has n slots in each pool, and sections of its own. HAProxy's checks are off: what is measured is how a
-// state in Consul gets into HAProxy, and the nodes do not exist.
+// startHAProxy has n slots in each pool, and more sections. Health checks are off: what is measured is how a state in
+// Consul reaches HAProxy, and the nodes do not exist.
 func startHAProxy(t *testing.T, n int, sections string) *harness.HAProxy {
 	t.Helper()
 	return harness.StartHAProxy(t, harness.WithSlots(n), harness.WithoutHealthChecks(), harness.WithSections(sections))
@@ -80,12 +80,11 @@ func startHAProxy(t *testing.T, n int, sections string) *harness.HAProxy {
 // metrics reads the handler's /metrics.
 type metrics struct {
 	url string
-	// proofs is how many answers of Consul had been applied and verified.
+	// proofs is the last value of the metric of that name.
 	proofs float64
 }
 
-// proofs counts the answers of Consul of which the handler has verified that
-// HAProxy has them.
+// proofs counts the answers of Consul that the handler has applied and verified.
 const proofs = "convergence_seconds_count"
 
 func metricsOf(b *harness.Bed) *metrics {
@@ -120,25 +119,24 @@ func (m *metrics) mustGet(t *testing.T, name string) float64 {
 	return v
 }
 
-// verified waits until one more answer of Consul has been verified and returns
-// when that was.
+// verified waits until one more answer of Consul has been verified and returns when that was.
 func (m *metrics) verified(t *testing.T) time.Time {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); m.mustGet(t, proofs) == m.proofs; time.Sleep(look) { // between two looks
-		require.True(t, time.Now().Before(deadline), "no verified pass within 10s")
+		require.True(t, time.Now().Before(deadline), "nothing was verified within 10s")
 	}
 	return time.UnixMicro(int64(m.mustGet(t, "last_success_timestamp_seconds") * 1e6))
 }
 
-// floorSection is the floor's backend: as many slots as the handler's.
+// floorSection is the floor's backend, with as many slots as the handler's.
 const floorSection = `
 backend floor
     balance roundrobin
     server-template http 1-%d slot.invalid:1 disabled init-addr last,127.0.0.1
 `
 
-// floorWay does nothing but wait in a blocking query, read its answer to the end
-// without a look at it, and write one command that was made before.
+// floorWay only waits in a blocking query, reads the answer to its end without parsing it, and writes one prepared
+// command.
 func floorWay(t *testing.T, b *harness.Bed, n int) *way {
 	t.Helper()
 	l, err := dialLine(b.AdminSocket())
@@ -207,8 +205,7 @@ func fillCommands(backend string, n int) []string {
 	return commands
 }
 
-// dnsSection lets HAProxy itself ask Consul's DNS. One UDP answer holds about
-// sixty nodes; for more the nameserver is asked over TCP.
+// dnsSection lets HAProxy itself query Consul's DNS. One UDP answer holds about sixty nodes; for more, TCP is used.
 const dnsSection = `
 resolvers %[1]s
     nameserver consul %[2]s
@@ -251,8 +248,8 @@ template {
 }
 `
 
-// renderTemplate: HAProxy checks the file itself before it lets the old worker
-// go, so no "haproxy -c" is run for it, which makes the reload faster.
+// renderTemplate: HAProxy itself checks the file before the old worker ends, so there is no "haproxy -c", which makes
+// the reload faster.
 const renderTemplate = `global
     stats socket %[1]s mode 666 level admin expose-fd listeners
     hard-stop-after 1s
@@ -317,7 +314,7 @@ func reloadCommand(t *testing.T, h *harness.HAProxy) string {
 	return fmt.Sprintf(`"kill", "-USR2", "%d"`, h.Container.PID(t))
 }
 
-// serves says how many of the n nodes serve within the time.
+// serves returns how many of the n nodes are in service, at the latest after the given time.
 func (w *way) serves(t *testing.T, n int, within time.Duration) int {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) { // between two looks

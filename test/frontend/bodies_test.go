@@ -11,7 +11,7 @@ import (
 	"unicode/utf16"
 )
 
-// limit is how long a body may be: IRI's MAX_BODY_LENGTH.
+// limit is the longest body: IRI's MAX_BODY_LENGTH.
 const limit = 1_000_000
 
 // bodyRows are the requests that differ in their bodies.
@@ -23,7 +23,7 @@ func bodyRows() []tableRow {
 	return append(rows, otherCommandRows()...)
 }
 
-// order is a command from a source, and what must become of it.
+// order is a command from a source, and what has to happen to it.
 type order struct {
 	command, source string
 	want            verdict
@@ -40,7 +40,7 @@ func orders() []order {
 	}
 }
 
-// mainOrders are one for each kind of verdict: enough where bodies are large.
+// mainOrders has one order for each kind of verdict, which is enough where bodies are large.
 func mainOrders() []order {
 	all := orders()
 	return []order{all[0], all[2], all[3]}
@@ -54,8 +54,7 @@ func (o order) tableRow(how, body string) tableRow {
 	return tableRow{name: name, request: request{body: body, source: o.source}, want: o.want}
 }
 
-// spelling is a way to write a body that every JSON parser reads alike; X stands
-// for the command.
+// spelling is a way to write a body that every JSON parser reads alike. X stands for the command.
 type spelling struct{ how, body string }
 
 func spellings() []spelling {
@@ -123,7 +122,7 @@ func escapings() map[string]func(string) string {
 	}
 }
 
-// spellingRows: how a body is written does not change its way.
+// spellingRows: how a body is written does not change where it goes.
 func spellingRows() []tableRow {
 	var rows []tableRow
 	for _, o := range orders() {
@@ -145,7 +144,7 @@ func spellingRows() []tableRow {
 	return rows
 }
 
-// chunkRows: nor does the way that it is cut into pieces.
+// chunkRows: nor do the pieces in which it arrives.
 func chunkRows() []tableRow {
 	var rows []tableRow
 	for _, o := range orders() {
@@ -223,8 +222,7 @@ func object(command string, members map[string]any) string {
 	return string(text)
 }
 
-// disguises are bodies that two parsers may read differently. X stands for a
-// command that is not to slip through.
+// disguises are bodies that two parsers may read differently. X stands for a command that must not get through.
 func disguises() []spelling {
 	return []spelling{
 		// Which of two counts?
@@ -419,8 +417,7 @@ func otherCommandRows() []tableRow {
 		text, _ := json.Marshal(map[string]string{"command": command})
 		rows = append(rows, tableRow{name, request{body: string(text)}, want})
 	}
-	// IRI and HORNET know neither; what matters is that none reads them as PoW and
-	// gets them in the wrong pool.
+	// Neither IRI nor HORNET knows these; what matters is that neither takes them for proof of work in the wrong pool.
 	add("a space after attachToTangle", "attachToTangle ", atDefault)
 	add("a space before attachToTangle", " attachToTangle", atDefault)
 	add("attachToTangle as a part", "xattachToTanglex", atDefault)
@@ -443,7 +440,7 @@ func otherCommandRows() []tableRow {
 		add("the command "+command, command, atDefault)
 	}
 	add("addNeighbors", "addNeighbors", denied("addNeighbors"))
-	// No command has a solidus, and HAProxy does not read one that is escaped.
+	// No command has a solidus, and HAProxy does not read an escaped one.
 	rows = append(rows, tableRow{"an escaped solidus in the command", request{body: `{"command":"getNodeInfo\/x"}`}, unreadable})
 	for how, body := range map[string]string{
 		"an escaped quote":     `{"command":"get\u0022NodeInfo"}`,

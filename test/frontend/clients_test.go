@@ -23,20 +23,20 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// request is what a wallet sends, whatever version of HTTP it speaks.
+// request is what a wallet sends, in any version of HTTP.
 type request struct {
-	method string // POST when it is empty
+	method string // "" for POST
 	header http.Header
 	// plain: without X-IOTA-API-Version.
 	plain bool
 	body  string
-	// chunk is how many bytes go out in one piece, without Content-Length. 0: all, with it.
+	// chunk is the size of the pieces in which the body is sent, without Content-Length; 0 for one piece, with it.
 	chunk int
-	// source is the address of the client; 127.0.0.1 when it is empty.
+	// source is the client's address, "" for 127.0.0.1.
 	source string
 }
 
-// answer is what came back.
+// answer is the response to a request.
 type answer struct {
 	status int
 	proto  int // the major version of HTTP
@@ -44,7 +44,7 @@ type answer struct {
 	body   []byte
 }
 
-// client sends a request to a front end. It keeps nothing between two requests.
+// client sends a request to HAProxy, on a new connection each time.
 type client func(f *harness.HAProxy, r request) (answer, error)
 
 const patience = 20 * time.Second
@@ -56,7 +56,7 @@ func (r request) verb() string {
 	return r.method
 }
 
-// headers are all that the test decides on.
+// headers are all headers that the test chooses.
 func (r request) headers() http.Header {
 	all := http.Header{"Content-Type": {"application/json"}}
 	if !r.plain {
@@ -68,7 +68,7 @@ func (r request) headers() http.Header {
 	return all
 }
 
-// dial connects from the address source.
+// dial connects from a source address.
 func dial(f *harness.HAProxy, source string) (net.Conn, error) {
 	if source == "" {
 		source = "127.0.0.1"
@@ -81,7 +81,7 @@ func dial(f *harness.HAProxy, source string) (net.Conn, error) {
 	return dialer.Dial("tcp", target.Host)
 }
 
-// dialTLS does the same with TLS where the front end speaks it.
+// dialTLS also starts TLS if HAProxy has a certificate.
 func dialTLS(f *harness.HAProxy, source, protocol string) (net.Conn, error) {
 	c, err := dial(f, source)
 	if err != nil || !f.HTTPS {
@@ -100,8 +100,7 @@ func dialTLS(f *harness.HAProxy, source, protocol string) (net.Conn, error) {
 	return secured, nil
 }
 
-// viaNetHTTP is the client of Go's standard library: HTTP/2 where the front end
-// offers it, else HTTP/1.1.
+// viaNetHTTP uses Go's standard library: HTTP/2 where HAProxy offers it, otherwise HTTP/1.1.
 func viaNetHTTP(f *harness.HAProxy, r request) (answer, error) {
 	transport := &http.Transport{
 		DisableKeepAlives: true, DisableCompression: true, ForceAttemptHTTP2: f.HTTPS,
@@ -131,7 +130,7 @@ func viaNetHTTP(f *harness.HAProxy, r request) (answer, error) {
 	return readAnswer(resp)
 }
 
-// pieces is a body of unknown length that comes size bytes at a time.
+// pieces is a body of unknown length that arrives size bytes at a time.
 type pieces struct {
 	rest []byte
 	size int
@@ -146,7 +145,7 @@ func (p *pieces) Read(to []byte) (int, error) {
 	return n, nil
 }
 
-// viaRaw writes HTTP/1.1 by hand: a chunk of the request is one on the wire.
+// viaRaw writes HTTP/1.1 by hand: each chunk of the request is one chunk on the wire.
 func viaRaw(f *harness.HAProxy, r request) (answer, error) {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s / HTTP/1.1\r\nHost: iri\r\nConnection: close\r\n", r.verb())
@@ -177,13 +176,12 @@ func chunked(body string, size int, extension string) string {
 	return out.String() + "0\r\n\r\n"
 }
 
-// untilContinue in what is sent waits for the interim answer 100.
+// untilContinue, as a part to send, waits for the interim answer 100.
 const untilContinue = "\x00wait for 100\x00"
 
-// exchange sends the pieces as they are, each in a packet of its own, and reads
-// answers until HAProxy closes. It says that nothing more will come when it has
-// the answers that it expects (with 0, at once): earlier, HAProxy would not answer
-// what it has not looked at yet.
+// exchange sends the parts as they are, each in a packet of its own, and reads answers until HAProxy closes the
+// connection. It closes its own side after the expected number of answers (0: at once): if it did so earlier, HAProxy
+// would not answer what it has not read yet.
 func exchange(f *harness.HAProxy, source string, expected int, parts ...string) ([]answer, error) {
 	c, err := dialTLS(f, source, "http/1.1")
 	if err != nil {
@@ -217,7 +215,7 @@ func exchange(f *harness.HAProxy, source string, expected int, parts ...string) 
 			_ = half.CloseWrite()
 		}
 	}
-	// A refusal may come before all of a body is written.
+	// HAProxy may refuse a request before its whole body has been written.
 	written := make(chan struct{})
 	group.Go(func() {
 		defer close(written)
@@ -271,7 +269,7 @@ func readAnswer(resp *http.Response) (answer, error) {
 	return answer{status: resp.StatusCode, proto: resp.ProtoMajor, header: resp.Header, body: body}, err
 }
 
-// send is for a request that must be answered.
+// send is for a request that must get an answer.
 func (p *pools) send(t *testing.T, r request) answer {
 	t.Helper()
 	got, err := viaNetHTTP(p.HAProxy, r)

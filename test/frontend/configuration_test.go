@@ -15,8 +15,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// TestConfiguration: whatever an operator sets, HAProxy has not a word to
-// say about the configuration.
+// TestConfiguration: HAProxy accepts the configuration without a warning, whatever an operator sets.
 func TestConfiguration(t *testing.T) {
 	hash := hashOf(t, "secret")
 	for name, row := range map[string]struct {

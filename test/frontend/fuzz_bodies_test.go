@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// fuzzCommands are of all three kinds: for the default pool, for proof of work, for operators.
+// fuzzCommands has all three kinds: for the default pool, for proof of work, and for operators.
 var fuzzCommands = []string{
 	"getNodeInfo", "getTips", "storeTransactions", "x", "attachToTangle", "ATTACHTOTANGLE", "interruptAttachingToTangle", "getNeighbors", "addNeighbors",
 	"REMOVENEIGHBORS",
 }
 
-// tokens are what parsers stumble over.
+// tokens are what parsers trip over.
 var tokens = []string{
 	`"`, `'`, `\`, `{`, `}`, `[`, `]`, `:`, `,`, `;`, `=`, `=>`, `#`, `//`, `/*`, `*/`, ")]}'\n", "\n", "\r", "\t", " ", "\x00", "\x0b", "\x0c", "\x1f", "\x7f", "\uFEFF", "\u00a0", "\u2028",
 	"\u017f", "\xff", "\xc3", "\xc0\xa2", "\xed\xa0\x80", "null", "NULL", "true", "False", "NaN", "-", "1", "01", "1e9", "-0.5", "1.", `\u0022`, `\u005c`, `\u0000`, `\u00`, `\ud800`, `\x41`, `\'`,
@@ -22,11 +22,10 @@ var tokens = []string{
 	`["command","attachToTangle"]`, `"\ud83d\ude00"`, "日本", "9",
 }
 
-// bodyMaker makes bodies by chance.
+// bodyMaker makes random bodies.
 type bodyMaker struct{ *rand.Rand }
 
-// body is one of three kinds. Of the first, and only of it, the command is
-// returned: every node reads it, and the front end has to.
+// body is one of three kinds. The command is returned only for the first: every node reads it, and HAProxy has to.
 func (m bodyMaker) body() (body, command string) {
 	switch n := m.IntN(10); {
 	case n < 3:
@@ -41,7 +40,7 @@ func (m bodyMaker) body() (body, command string) {
 
 func (m bodyMaker) pick(of []string) string { return of[m.IntN(len(of))] }
 
-// proper is a body that is JSON by the letter, with one command.
+// proper is a body in strict JSON with one command.
 func (m bodyMaker) proper(command string) string {
 	members := []string{`"command"` + m.space() + ":" + m.space() + `"` + m.escaped(command) + `"`}
 	for range m.IntN(5) {
@@ -51,7 +50,7 @@ func (m bodyMaker) proper(command string) string {
 	return m.space() + "{" + m.list(members) + "}" + m.space()
 }
 
-// list joins with commas and white space.
+// list joins values with commas and white space.
 func (m bodyMaker) list(elements []string) string {
 	var out strings.Builder
 	out.WriteString(m.space())
@@ -124,7 +123,7 @@ func (m bodyMaker) escaped(text string) string {
 	return out.String()
 }
 
-// damaged is a body with some changes, which may leave it as good as it was.
+// damaged is a body with some changes, which may leave it valid.
 func (m bodyMaker) damaged() string {
 	text := m.proper(m.pick(fuzzCommands))
 	if m.IntN(3) == 0 {
@@ -137,7 +136,7 @@ func (m bodyMaker) damaged() string {
 	return text
 }
 
-// fuzzDisguises are those of the table that are short enough to send many.
+// fuzzDisguises are those disguises of the table that are short enough to be sent often.
 var fuzzDisguises = func() (short []string) {
 	for _, d := range disguises() {
 		if len(d.body) < 1000 {
@@ -147,7 +146,7 @@ var fuzzDisguises = func() (short []string) {
 	return short
 }()
 
-// change makes one.
+// change makes one change.
 func (m bodyMaker) change(text string) string {
 	if text == "" {
 		return m.pick(tokens)
@@ -171,7 +170,7 @@ func (m bodyMaker) change(text string) string {
 	}
 }
 
-// heap is tokens in any order.
+// heap is tokens in random order.
 func (m bodyMaker) heap() string {
 	text := m.pick([]string{"", "{", `{"command":"getNodeInfo"`})
 	for range m.IntN(20) {

@@ -26,18 +26,17 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// The commands that TestFuzz's front end refuses, and those for proof of work.
+// The commands that HAProxy refuses in TestFuzz, and those for proof of work.
 var (
 	fuzzDenied = regexp.MustCompile(`(?i)^(getNeighbors|addNeighbors|removeNeighbors)$`)
 	fuzzPoW    = regexp.MustCompile(`(?i)^(attachToTangle|interruptAttachingToTangle)$`)
 )
 
-// fuzzWorkers send at the same time.
+// fuzzWorkers is how many clients send at the same time.
 const fuzzWorkers = 4
 
-// TestFuzz sends bodies made by chance. Nodes of three kinds must read in
-// what reaches one the command by which HAProxy chose the node, and what is
-// proper must reach it. FRONT_FUZZ_TIME is how long (20s), FRONT_FUZZ_SEED
+// TestFuzz sends random bodies. Nodes of three kinds must read, in whatever reaches one, the command by which HAProxy
+// chose the pool, and every proper body must reach a node. FRONT_FUZZ_TIME is the duration (20s); FRONT_FUZZ_SEED
 // repeats the bodies of an earlier run.
 func TestFuzz(t *testing.T) {
 	lasts, err := time.ParseDuration(orElse(os.Getenv("FRONT_FUZZ_TIME"), "20s"))
@@ -76,7 +75,7 @@ func orElse(text, other string) string {
 	return text
 }
 
-// fuzzCount is how many bodies there were of each kind.
+// fuzzCount counts the bodies of each kind.
 type fuzzCount struct{ sent, reached, reachedDamaged, readable, dangerous int }
 
 func (c *fuzzCount) add(o fuzzCount) {
@@ -84,7 +83,7 @@ func (c *fuzzCount) add(o fuzzCount) {
 	c.readable, c.dangerous = c.readable+o.readable, c.dangerous+o.dangerous
 }
 
-// fuzzNode says with each answer who it is and what it got.
+// fuzzNode answers with its name and with what it received.
 func fuzzNode(t *testing.T, name string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -100,7 +99,7 @@ func bodySum(body string) string {
 	return fmt.Sprintf("%d-%08x", len(body), crc32.ChecksumIEEE([]byte(body)))
 }
 
-// fuzzFront sends bodies until the time is over, or one is treated wrongly.
+// fuzzFront sends bodies until the time is over or one of them is handled wrongly.
 func fuzzFront(ctx context.Context, f *harness.HAProxy, m bodyMaker, count *fuzzCount) error {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
@@ -140,7 +139,7 @@ func postBody(ctx context.Context, client *http.Client, url, body string, chunke
 	return resp, err
 }
 
-// nodeReaders is how nodes read a body.
+// nodeReaders are the ways in which nodes read a body.
 var nodeReaders = map[string]func([]byte) (string, error){
 	"IRI": iribody.IRI, "HORNET": iribody.HORNET, "a node with a struct": iribody.Struct,
 }
@@ -164,8 +163,7 @@ func (c *fuzzCount) see(body, command string, resp *http.Response) {
 	}
 }
 
-// judgeBody returns what is wrong, or nothing. The command is that of a proper
-// body.
+// judgeBody returns what is wrong, or "". The command is "" unless the body is proper.
 func judgeBody(body, command string, resp *http.Response) string {
 	node := resp.Header.Get("X-Fake-Node")
 	switch {
@@ -186,7 +184,7 @@ func judgeBody(body, command string, resp *http.Response) string {
 	return ""
 }
 
-// judgeReaders wants all nodes to read a command that belongs where it went.
+// judgeReaders requires that all nodes read a command which belongs to the pool that it went to.
 func judgeReaders(body, node string) string {
 	for who, read := range nodeReaders {
 		command, err := read([]byte(body))

@@ -13,8 +13,7 @@ const (
 	deniedBody = `{"command":"getNeighbors"}`
 )
 
-// headerRows are the requests that differ in their method and headers, whatever
-// version of HTTP they come by.
+// headerRows are the requests that differ in their method and headers, in any version of HTTP.
 func headerRows() []tableRow {
 	var rows []tableRow
 	for name, body := range map[string]string{"attachToTangle": powBody, "getNeighbors": deniedBody, "getNodeInfo": infoBody, "no command": "{}"} {
@@ -36,7 +35,7 @@ func headerRows() []tableRow {
 		}
 		rows = append(rows, tableRow{name, request{body: body, header: header}, want})
 	}
-	// IRI wants the header to be there and never reads it.
+	// IRI requires the header and never reads its value.
 	with("an empty API version", atDefault, infoBody, "X-Iota-Api-Version", "")
 	with("an odd API version", atDefault, infoBody, "X-Iota-Api-Version", "one, two; three")
 	with("two API versions", atDefault, infoBody, "X-Iota-Api-Version", "1", "X-Iota-Api-Version", "2")

@@ -13,21 +13,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wireRow is what goes over one connection of HTTP/1.1 to the letter, and what
-// must come back, answer by answer.
+// wireRow is the exact text that is sent on one connection of HTTP/1.1, and what has to come back, answer by answer.
 type wireRow struct {
 	name  string
 	parts []string
 	want  []verdict
-	// incomplete is a request that the client ends early: it closes its side at once.
+	// incomplete: the client never finishes the request; it closes its side at once.
 	incomplete bool
 }
 
-// unparsed is what HAProxy cannot read as HTTP, or not to its end: it answers with
-// an error of its own, or only closes the connection.
+// unparsed is what HAProxy cannot read as HTTP, or not to its end: it answers with an error page of its own, or just
+// closes the connection.
 var unparsed = verdict{status: 400, bare: true}
 
-// head is a request's first lines, with the lines given and without an end.
+// head is a request's first line and headers, without the empty line at the end.
 func head(line string, lines ...string) string {
 	return line + "\r\nHost: iri\r\nX-IOTA-API-Version: 1\r\n" + strings.Join(append(lines, ""), "\r\n")
 }
@@ -37,7 +36,7 @@ func post(body string, lines ...string) string {
 	return head("POST / HTTP/1.1", append(lines, fmt.Sprintf("Content-Length: %d", len(body)))...) + "\r\n" + body
 }
 
-// postChunks is one whose body is encoded already.
+// postChunks is a whole request whose body is already encoded in chunks.
 func postChunks(encoded string, lines ...string) string {
 	return head("POST / HTTP/1.1", append(lines, "Transfer-Encoding: chunked")...) + "\r\n" + encoded
 }
@@ -66,8 +65,8 @@ func TestRawHTTP1(t *testing.T) {
 	t.Logf("%d rows", len(rows))
 }
 
-// judgeWire wants the answers one after the other, and at the nodes as many
-// requests as were let through, each with a command of the node's pool.
+// judgeWire checks the answers one by one, and that the nodes received the requests that were let through, each with a
+// command for the pool of its node.
 func (p *pools) judgeWire(t *testing.T, r wireRow, got []answer) {
 	t.Helper()
 	wanted := map[string]int{}
@@ -102,8 +101,8 @@ func statuses(answers []answer) string {
 	return strings.Join(list, " | ")
 }
 
-// assertClean wants a request as the front end lets it through: of this pool, and
-// with nothing that could give the connection to the node another meaning.
+// assertClean requires a request as HAProxy forwards it: for this pool, and without anything that could change the
+// meaning of the connection to the node.
 func assertClean(t *testing.T, pool string, a arrival) {
 	t.Helper()
 	assert.Equal(t, http.MethodPost, a.method)
@@ -123,17 +122,17 @@ func one(name, text string, want ...verdict) wireRow {
 	return wireRow{name: name, parts: []string{text}, want: want}
 }
 
-// inParts is a row of which each part comes in a packet of its own.
+// inParts is a row whose parts arrive in a packet each.
 func inParts(name string, parts []string, want ...verdict) wireRow {
 	return wireRow{name: name, parts: parts, want: want}
 }
 
-// cutOff is a row with a request of which the end never comes.
+// cutOff is a row with a request whose end never arrives.
 func cutOff(name, text string) wireRow {
 	return wireRow{name: name, parts: []string{text}, want: []verdict{unparsed}, incomplete: true}
 }
 
-// lineRows: the first line, and how lines end.
+// lineRows: the first line, and line endings.
 func lineRows() []wireRow {
 	size := fmt.Sprintf("Content-Length: %d", len(powBody))
 	rows := []wireRow{
@@ -146,7 +145,7 @@ func lineRows() []wireRow {
 		one("empty lines before", "\r\n\r\n"+post(infoBody), atDefault),
 	}
 	for _, line := range []string{"POST / HTTP/2.0", "POST / HTTP/3.0", "POST  / HTTP/1.1", "POST\t/\tHTTP/1.1"} {
-		// It reaches the node as HTTP/1.1 should be written.
+		// The node gets it in proper HTTP/1.1.
 		rows = append(rows, one(fmt.Sprintf("the line %q", line), head(line, size)+"\r\n"+powBody, atPoW))
 	}
 	for _, line := range []string{
@@ -159,8 +158,7 @@ func lineRows() []wireRow {
 	return rows
 }
 
-// lengthRows: where does the body end? Two servers that disagree about that can
-// be made to see different requests.
+// lengthRows: where the body ends. Two servers that disagree about this can be made to see different requests.
 func lengthRows() []wireRow {
 	rows := []wireRow{
 		one("the same length twice", post(powBody, fmt.Sprintf("Content-Length: %d", len(powBody))), atPoW),
@@ -185,7 +183,7 @@ func lengthRows() []wireRow {
 	)
 }
 
-// chunkedRows: the same for chunks.
+// chunkedRows: the same with chunks.
 func chunkedRows() []wireRow {
 	hex := fmt.Sprintf("%x", len(powBody))
 	rows := []wireRow{
@@ -226,7 +224,7 @@ func chunkedRows() []wireRow {
 	)
 }
 
-// fieldRows: header lines that are none, or that others read as another one.
+// fieldRows: lines that are not headers, or that others take for another header.
 func fieldRows() []wireRow {
 	bare := "POST / HTTP/1.1\r\nHost: iri\r\nConnection: close\r\nContent-Length: 28\r\n"
 	rows := []wireRow{
@@ -252,7 +250,7 @@ func fieldRows() []wireRow {
 	return append(rows, one("a space before the first header", strings.Replace(post(powBody), "\r\nHost", "\r\n Host", 1), unparsed))
 }
 
-// targetRows: for IRI every path is the same, and the nodes see one only.
+// targetRows: to IRI all paths are the same, and the nodes see only one.
 func targetRows() []wireRow {
 	var rows []wireRow
 	for _, target := range []string{
@@ -274,7 +272,7 @@ func targetRows() []wireRow {
 	)
 }
 
-// connectionRows: what a connection may become, and how slowly it may come.
+// connectionRows: upgrades of the connection, and slow requests.
 func connectionRows() []wireRow {
 	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"}
 	h2c := []string{"Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"}
@@ -309,7 +307,7 @@ func connectionRows() []wireRow {
 	}
 }
 
-// hiddenRows: a request in the body of one that is refused is never looked at.
+// hiddenRows: a request hidden in the body of one that is refused is never read.
 func hiddenRows() []wireRow {
 	hidden := post(powBody) + post(infoBody)
 	noAPI := fmt.Sprintf("POST / HTTP/1.1\r\nHost: iri\r\nContent-Length: %d\r\n\r\n%s", len(hidden), hidden)

@@ -28,7 +28,7 @@ var (
 	tooMuchPoW = verdict{status: 429, error: `^Too many requests for proof of work$`}
 )
 
-// from sends a request from a source of its own.
+// from sends a request from the given source address.
 func (p *pools) from(t *testing.T, source, body string) answer {
 	t.Helper()
 	return p.send(t, request{source: source, body: body})
@@ -45,7 +45,7 @@ func TestBudgetAndMark(t *testing.T) {
 	for range 5 {
 		p.requireServed(t, "127.0.0.21", info, toDefault)
 	}
-	for range 10 { // up to three times the budget
+	for range 10 { // up to three times its budget
 		assertRefused(t, tooMany, p.from(t, "127.0.0.21", info))
 	}
 	p.requireServed(t, "127.0.0.22", info, toDefault)
@@ -71,7 +71,7 @@ func TestBudgetAndMark(t *testing.T) {
 	}
 }
 
-// A connection that was there before ends at the first request behind the mark.
+// A connection that was open before the mark ends at the next request.
 func TestMarkOnOpenConnection(t *testing.T) {
 	p := startPools(t, harness.Vars{"haproxy_source_max_requests": 2, "haproxy_abuser_time": "1m", "haproxy_https": true})
 	for source, protocol := range map[string]string{"127.0.0.23": "http/1.1", "127.0.0.29": "h2"} {
@@ -103,7 +103,7 @@ func TestMarkOnOpenConnection(t *testing.T) {
 	}
 }
 
-// overConnection returns a function that sends bodies on this connection alone.
+// overConnection returns a function that sends bodies on this connection only.
 func overConnection(t *testing.T, f *harness.HAProxy, c net.Conn, protocol string) func(body string) (answer, error) {
 	t.Helper()
 	protocols := new(http.Protocols)
@@ -169,7 +169,7 @@ func TestConnectionsOfOneSource(t *testing.T) {
 	p.requireServed(t, "127.0.0.27", info, toDefault)
 }
 
-// Requests at a time are limited where one connection has many of them.
+// Concurrent requests are limited too: one connection may carry many of them.
 func TestRequestsOfOneSourceAtATime(t *testing.T) {
 	p := startPools(t, harness.Vars{"haproxy_source_max_connections": 3})
 	release := p.nodes[0].hold()
@@ -199,7 +199,7 @@ func TestRequestsOfOneSourceAtATime(t *testing.T) {
 	}
 }
 
-// What is beyond the pool's limit is told to come back, and others are served.
+// Requests beyond a pool's limit are told to come back later; others are served.
 func TestFullPools(t *testing.T) {
 	p := startPools(t, harness.Vars{"max_connections_pow_backend": 2, "max_connections_backend": 1})
 	for _, pool := range []struct {
@@ -230,7 +230,7 @@ func TestFullPools(t *testing.T) {
 	}
 }
 
-// inPool tells whether so many requests are in a pool, waiting ones included.
+// inPool checks that the pool has n requests, including those that wait.
 func (p *pools) inPool(node string, n int) error {
 	backend := map[string]string{toDefault: harness.Backend, toPoW: harness.PoWBackend}[node]
 	stat, err := p.Command("show stat " + backend + " 2 -1")

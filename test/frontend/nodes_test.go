@@ -15,19 +15,19 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// recorder is a fake node that keeps what reaches it, byte for byte, and counts
-// also what it could not read as a request.
+// recorder is a fake node that keeps what reaches it, byte for byte, and counts even what it could not read as a
+// request.
 type recorder struct {
 	name, addr string
 
 	mu      sync.Mutex
 	begun   int
 	arrived []arrival
-	// gate, when there is one, holds back answers until it is closed.
+	// gate, unless nil, holds back answers until it is closed.
 	gate chan struct{}
 }
 
-// arrival is a request as a node got it.
+// arrival is a request as it reached a node.
 type arrival struct {
 	method, uri string
 	header      http.Header
@@ -69,7 +69,7 @@ func (r *recorder) record(a arrival) (gate chan struct{}) {
 	return r.gate
 }
 
-// hold keeps the answers back until the function that it returns is called.
+// hold holds back the answers until the function that it returns is called.
 func (r *recorder) hold() (release func()) {
 	gate := make(chan struct{})
 	r.mu.Lock()
@@ -100,7 +100,7 @@ func (r *recorder) take(t *testing.T) []arrival {
 	return arrived
 }
 
-// pools are a front end with one node in each pool.
+// pools is a HAProxy with one node in each pool.
 type pools struct {
 	*harness.HAProxy
 	nodes [2]*recorder // default, pow

@@ -23,7 +23,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// hashOf is what an operator writes into haproxy_users.
+// hashOf is the hash that an operator writes into haproxy_users.
 func hashOf(t *testing.T, password string) string {
 	t.Helper()
 	out, err := exec.Command("openssl", "passwd", "-5", password).Output()
@@ -66,7 +66,7 @@ func TestUsersAndPasswords(t *testing.T) {
 	assert.NotContains(t, p.Container.Logs(t), "pass'word")
 }
 
-// The file of the whitelist is read again by a reload.
+// A reload reads the whitelist's file again.
 func TestWhitelistFile(t *testing.T) {
 	p := startPools(t, harness.Vars{"haproxy_use_whitelist_file": true, "haproxy_whitelist": []string{"127.0.0.41"}, "haproxy_source_max_requests": 3})
 	neighbours := `{"command":"getNeighbors"}`
@@ -74,9 +74,9 @@ func TestWhitelistFile(t *testing.T) {
 	p.nodes[0].take(t)
 	p.judge(t, tableRow{want: denied("getNeighbors")}, p.from(t, "127.0.0.42", neighbours))
 	require.NoError(t, os.WriteFile(p.Whitelist(), []byte("# mine\n127.0.0.42\n2001:db8::/32\n"), 0o600))
-	// A signal is lost on a master that is still starting; a command is not.
+	// A master that is still starting misses a signal, but not a command.
 	harness.Eventually(t, 10*time.Second, "the master takes the reload", func() error { _, err := harness.AskSocket(p.MasterSocket(), "reload"); return err })
-	// Requests would use up its budget, and a source that is marked gets no answer.
+	// Sending requests would use up the budget, and a marked source gets no answer.
 	harness.Eventually(t, 10*time.Second, "the new worker knows it", func() error {
 		entries, err := p.Command("show acl " + p.Whitelist())
 		if err == nil && !strings.Contains(entries, "127.0.0.42") {
@@ -174,7 +174,7 @@ func TestStatistics(t *testing.T) {
 		if user != "" {
 			req.SetBasicAuth(user, password)
 		}
-		// #nosec: the certificate signs itself
+		// #nosec: the certificate is self-signed
 		client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
 		resp, err := client.Do(req)
 		require.NoError(t, err)

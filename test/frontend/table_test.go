@@ -17,29 +17,27 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// tableRow is one request and what must become of it.
+// tableRow is one request and what has to happen to it.
 type tableRow struct {
 	name string
 	request
 	want verdict
 }
 
-// verdict is the node that must have got the request, or the error that must
-// have come back while no node was reached.
+// verdict is the node that must receive the request, or the error that must come back while no node is reached.
 type verdict struct {
 	node string
-	// status and error (a regular expression) are the front end's own answer.
+	// status and error (a regular expression) are those of HAProxy's own answer.
 	status int
 	error  string
-	// bare: HAProxy refused what it could not read as HTTP at all, with a page of
-	// its own.
+	// bare: HAProxy refused what it could not read as HTTP, with a page of its own.
 	bare bool
 }
 
 var (
 	atDefault = verdict{node: toDefault}
 	atPoW     = verdict{node: toPoW}
-	// A body that could be read in two ways, or has no command.
+	// Either the body can be read in two ways, or it has no command.
 	unreadable = verdict{status: 400, error: `^(Invalid JSON syntax|COMMAND parameter has not been specified in the request\.$)`}
 	noCommand  = verdict{status: 400, error: `^COMMAND parameter has not been specified in the request\.$`}
 	noVersion  = verdict{status: 400, error: `^Invalid API Version$`}
@@ -52,10 +50,10 @@ func denied(command string) verdict {
 	return verdict{status: 403, error: `^COMMAND ` + regexp.QuoteMeta(command) + ` is not available on this node$`}
 }
 
-// trusted is a source on the whitelist of the table's front ends.
+// trusted is a source on the whitelist.
 const trusted = "127.0.0.9"
 
-// roomy are variables under which no row meets a limit.
+// roomy are variables with limits that no row reaches.
 func roomy(more harness.Vars) harness.Vars {
 	vars := harness.Vars{
 		"haproxy_source_max_requests": 1_000_000, "haproxy_source_max_pow_requests": 1_000_000, "haproxy_whitelist": []string{trusted},
@@ -67,11 +65,10 @@ func roomy(more harness.Vars) harness.Vars {
 	return vars
 }
 
-// rowsWanted is how many rows there have to be at least, for each way of asking.
+// rowsWanted is the least number of rows for each client.
 const rowsWanted = 150
 
-// TestRequestTable sends every row by hand-written HTTP/1.1 and by a library's, and
-// over TLS with HTTP/2.
+// TestRequestTable sends every row by hand-written HTTP/1.1, by a library's HTTP/1.1, and by HTTP/2 over TLS.
 func TestRequestTable(t *testing.T) {
 	rows := append(bodyRows(), headerRows()...)
 	names := map[string]bool{}
@@ -108,7 +105,7 @@ func TestRequestTable(t *testing.T) {
 	}
 }
 
-// judge compares what came back, and what the nodes got, with the row's verdict.
+// judge compares the answer, and what the nodes received, with the row's verdict.
 func (p *pools) judge(t *testing.T, r tableRow, got answer) {
 	t.Helper()
 	p.judgeArrivals(t, r)
@@ -119,7 +116,7 @@ func (p *pools) judge(t *testing.T, r tableRow, got answer) {
 	assertRefused(t, r.want, got)
 }
 
-// judgeArrivals wants the request at its node once and unchanged, or nowhere.
+// judgeArrivals requires the request at its node once and unchanged, or at no node.
 func (p *pools) judgeArrivals(t *testing.T, r tableRow) {
 	t.Helper()
 	for _, node := range p.nodes {
@@ -138,7 +135,7 @@ func (p *pools) judgeArrivals(t *testing.T, r tableRow) {
 	}
 }
 
-// assertRefused wants an answer of the front end itself, in IRI's form.
+// assertRefused requires an answer of HAProxy itself, in IRI's format.
 func assertRefused(t *testing.T, want verdict, got answer) {
 	t.Helper()
 	assert.Empty(t, got.header.Get("X-Fake-Node"))
@@ -163,7 +160,7 @@ func assertRefused(t *testing.T, want verdict, got answer) {
 	assertHints(t, got)
 }
 
-// assertHints wants what tells a client how to go on.
+// assertHints requires the headers that tell a client what to do next.
 func assertHints(t *testing.T, got answer) {
 	t.Helper()
 	switch got.status {
@@ -178,7 +175,7 @@ func assertHints(t *testing.T, got answer) {
 	}
 }
 
-// shorten makes a row's name of a body.
+// shorten turns a body into a name for its row.
 func shorten(text string) string {
 	if len(text) <= 60 {
 		return text

@@ -1,5 +1,5 @@
-// Command attack misbehaves towards a front end on the loopback interface, to show
-// what others notice of it. It prints as JSON how often each thing came back.
+// Command attack misbehaves towards a front end on the loopback interface, to show the effect on other clients. It
+// prints, as JSON, how often each result occurred.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// attack is what every worker of one run knows.
+// attack is shared by all workers of a run.
 type attack struct {
 	addr string
 	tls  *tls.Config
@@ -31,7 +31,7 @@ type attack struct {
 	ends map[string]int
 }
 
-// ways are what one worker does again and again. Each returns how it ended.
+// ways are the attacks: what a worker repeats, and how it ended.
 var ways = map[string]func(context.Context, *attack, net.Addr) string{
 	"flood":       flood,
 	"connections": connections,
@@ -102,11 +102,10 @@ func trusting(file string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}, nil
 }
 
-// roundTrip is what an attacker waits before he can try again, who is not on the
-// same machine.
+// roundTrip is how long an attacker on another machine would wait before the next attempt.
 const roundTrip = 20 * time.Millisecond
 
-// noAnswer is the end of what HAProxy closes without a word.
+// noAnswer is the result when HAProxy closes the connection without an answer.
 const noAnswer = "closed"
 
 func (a *attack) work(ctx context.Context, from net.Addr) {
@@ -117,7 +116,7 @@ func (a *attack) work(ctx context.Context, from net.Addr) {
 		}
 		a.count(end)
 		if end == noAnswer {
-			time.Sleep(roundTrip)
+			time.Sleep(roundTrip) // the pace of the attack
 		}
 	}
 }
@@ -150,7 +149,7 @@ func head(size int) string {
 	return "POST / HTTP/1.1\r\nHost: iri\r\nX-IOTA-API-Version: 1\r\nContent-Length: " + strconv.Itoa(size) + "\r\n\r\n"
 }
 
-// flood sends small requests as fast as they are answered.
+// flood sends small requests, each as soon as the last one is answered.
 func flood(ctx context.Context, a *attack, from net.Addr) string {
 	return a.requests(ctx, from, 1000, whole(100))
 }
@@ -198,8 +197,7 @@ func one(ctx context.Context, client *http.Client, url, body string) string {
 	return strconv.Itoa(resp.StatusCode)
 }
 
-// slowly sends the start, in so many pieces with 100 ms between, and then a byte a
-// second until HAProxy has enough of it.
+// slowly sends the start in that many pieces, 100 ms apart, and then a byte a second until HAProxy has had enough.
 func (a *attack) slowly(ctx context.Context, from net.Addr, start string, pieces int) string {
 	conn, err := a.dial(ctx, from)
 	if err != nil {
@@ -213,7 +211,7 @@ func (a *attack) slowly(ctx context.Context, from net.Addr, start string, pieces
 			return noAnswer
 		}
 		if pieces > 1 {
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // the pace of the attack
 		}
 	}
 	answer := make([]byte, 12) // HTTP/1.1 408
