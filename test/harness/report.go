@@ -34,8 +34,8 @@ func (r Report) Begin() error {
 		return err
 	}
 	if len(changed) > 0 {
-		return fmt.Errorf("`make %s` writes into %s, and does so only from a tree without uncommitted changes; these files have some: %s\n"+
-			"commit them, or set REPORT=- to print the results and write nothing", r.target(), r.Page, strings.Join(changed, ", "))
+		return fmt.Errorf("`make %s` writes into %s, and does so only from a tree without uncommitted changes; there are %d, such as in %s\n"+
+			"commit them, or set REPORT=- to print the results and write nothing", r.target(), r.Page, len(changed), changed[0])
 	}
 	return nil
 }
