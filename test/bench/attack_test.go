@@ -68,7 +68,6 @@ func TestAttack(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) { r.run(t, f, i) })
 	}
 	text := describeMachine(t, "make attack") + attackReport(rows)
-	t.Log("\n" + text)
 	target.RequireWrite(t, text)
 }
 

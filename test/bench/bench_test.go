@@ -70,7 +70,6 @@ func TestBench(t *testing.T) {
 	}
 	require.True(t, t.Run("fill", func(t *testing.T) { r.fill = measureFill(t, s.repetitions) }))
 	text := r.String()
-	t.Log("\n" + text)
 	target.RequireWrite(t, text)
 }
 
@@ -82,6 +81,5 @@ func TestBenchIdle(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(describeMachine(t, s.command()) + "\n")
 	measureIdle(t, s.idle).write(&b)
-	t.Log("\n" + b.String())
 	target.RequireWrite(t, b.String())
 }

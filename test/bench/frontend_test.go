@@ -65,7 +65,6 @@ func TestBenchFrontend(t *testing.T) {
 		inTurn(ways, func(w *frontWay) { w.paced = append(w.paced, w.atPace(t, 2*time.Second)...) })
 	}
 	text := machine + frontReport(ways)
-	t.Log("\n" + text)
 	target.RequireWrite(t, text)
 }
 
