@@ -26,6 +26,9 @@ const (
 	peersPort   = "PORT-OF-PEERS"
 )
 
+// nodesCA is where HAProxy's authorities for nodes are on a host, as the tests have it.
+const nodesCA = "/etc/haproxy/ca.pem"
+
 // folders are those of an installation, and where they are below the folder of a test's HAProxy.
 var folders = map[string]string{"/etc/haproxy/": "etc/", "/var/lib/haproxy/": "lib/", "/run/haproxy/": "run/"}
 
@@ -39,7 +42,8 @@ func testVars() Vars {
 		"haproxy_https":     false,
 		"max_backend_slots": 5, "max_backend_tls_slots": 2, "max_pow_backend_slots": 5, "max_pow_backend_tls_slots": 2,
 		// What the role `common` finds out on a host. The group may use the admin socket.
-		"__common_ca_file": "/etc/haproxy/ca.pem", "__common_gid": map[string]int{"haproxy": os.Getgid()},
+		"__common_ca_file": nodesCA, "__common_gid": map[string]int{"haproxy": os.Getgid()},
+		"haproxy_ca_file": nodesCA, "haproxy_uid": 0, "haproxy_gid": os.Getgid(),
 	}
 }
 
