@@ -100,7 +100,7 @@ func TestGuardRemovesNothingWhileAnswerCannotBeConfirmed(t *testing.T) {
 	_, body := b.Get(t, "/readyz")
 	assert.Contains(t, body, "Consul does not confirm it")
 	b.lying.Store(false)
-	b.WaitLog(t, "against Consul's word any more")
+	b.WaitLog(t, "no node is kept in service against Consul's")
 	wallets.Stop(t)
 }
 

@@ -18,7 +18,7 @@ func TestReadinessSaysWhatIsMissing(t *testing.T) {
 	b := harness.JoinBed(t, &harness.Consul{Address: nobody}, h)
 	b.Run(t)
 	harness.Eventually(t, 10*time.Second, "Consul's failure is reported", func() error {
-		if code, body := b.Get(t, "/readyz"); code != 503 || !strings.Contains(body, "Consul: ask Consul") {
+		if code, body := b.Get(t, "/readyz"); code != 503 || !strings.Contains(body, "Consul: ") || !strings.Contains(body, "connection refused") {
 			return fmt.Errorf("%d %s", code, body)
 		}
 		return nil
