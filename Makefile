@@ -9,7 +9,11 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 export HAPROXY_IMAGE ?= haproxy:3.0
 export CONSUL_IMAGE ?= hashicorp/consul:1.22.0
 
-# More flags for `go test`, e.g. GO_TEST_FLAGS='-v -run TestReload'.
+# Which tests: a pattern of `go test -run`, e.g. make test-integration RUN=TestReload, or make chaos RUN='TestChaos/Consul_has_no_leader'.
+# It fails when no test matches. For make test-molecule it is an expression of `pytest -k`.
+export RUN ?=
+
+# More flags for `go test`, e.g. GO_TEST_FLAGS=-v.
 GO_TEST_FLAGS ?=
 
 .PHONY: help
@@ -45,11 +49,12 @@ test: ## Run all tests: unit, integration, molecule
 
 .PHONY: test-unit
 test-unit: ## Run the Go tests that need nothing but Go
-	@tools/go.sh test -race $(GO_TEST_FLAGS) ./src/... ./test/iribody
+	@tools/go-test.sh -race $(GO_TEST_FLAGS) -- ./src/... ./test/...
 
+# One package after the other: they use the same loopback addresses.
 .PHONY: test-integration
 test-integration: setup ## Run the Go tests against real Consul and HAProxy containers
-	@tools/go.sh test -race -count=1 -tags integration -timeout 20m $(GO_TEST_FLAGS) ./test/integration/...
+	@tools/go-test.sh -race -count=1 -p 1 -tags integration -timeout 20m $(GO_TEST_FLAGS) -- ./test/handler ./test/frontend
 
 .PHONY: test-matrix
 test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 3.2 too
@@ -57,7 +62,7 @@ test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 
 
 .PHONY: chaos
 chaos: setup ## Break everything under traffic and write what was lost into docs/reliability.md
-	@tools/go.sh test -race -count=1 -tags 'integration chaos' -run '^TestChaos$$' -timeout 60m -v $(GO_TEST_FLAGS) ./test/integration/...
+	@RUN="$${RUN:-^TestChaos$$}" tools/go-test.sh -race -count=1 -tags integration -timeout 60m -v $(GO_TEST_FLAGS) -- ./test/chaos
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)
@@ -65,27 +70,39 @@ fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)
 
 .PHONY: fuzz-front
 fuzz-front: setup ## Send random bodies through the front end, for FRONT_FUZZ_TIME (10m)
-	@FRONT_FUZZ_TIME="$${FRONT_FUZZ_TIME:-10m}" tools/go.sh test -count=1 -tags integration -run '^TestFrontFuzz$$' -timeout 0 -v $(GO_TEST_FLAGS) ./test/integration/...
+	@FRONT_FUZZ_TIME="$${FRONT_FUZZ_TIME:-10m}" RUN='^TestFuzz$$' tools/go-test.sh -count=1 -tags integration -timeout 0 -v $(GO_TEST_FLAGS) -- ./test/frontend
 
 .PHONY: test-molecule
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
-	@tools/molecule.sh test --all
+	@PYTEST_ADDOPTS="$${RUN:+-k '$$RUN'}" tools/molecule.sh test --all
 
 .PHONY: bench
 bench: setup ## Measure against other ways, and write docs/performance.md (half an hour; a quiet machine)
-	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestBench' -timeout 90m $(GO_TEST_FLAGS) ./test/integration/...
+	@RUN="$${RUN:-^TestBench(Idle)?$$}" tools/go-test.sh -count=1 -v -tags integration -timeout 90m $(GO_TEST_FLAGS) -- ./test/bench
 
 .PHONY: bench-front
 bench-front: setup ## Measure the front end beside a bare HAProxy, into docs/performance.md (five minutes)
-	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestFrontBench$$' -timeout 30m $(GO_TEST_FLAGS) ./test/integration/...
+	@RUN='^TestBenchFrontend$$' tools/go-test.sh -count=1 -v -tags integration -timeout 30m $(GO_TEST_FLAGS) -- ./test/bench
 
 .PHONY: attack
 attack: setup ## Attack the front end and write what others notice into docs/security.md (12 minutes)
-	@tools/go.sh test -count=1 -v -tags 'integration bench' -run '^TestFrontAttack$$' -timeout 30m $(GO_TEST_FLAGS) ./test/integration/...
+	@RUN='^TestAttack$$' tools/go-test.sh -count=1 -v -tags integration -timeout 30m $(GO_TEST_FLAGS) -- ./test/bench
 
 .PHONY: bench-check
 bench-check: build ## Measure what the health checks cost, into docs/performance.md
-	@tools/go.sh run ./src/internal/benchcheck -bin build -write docs/performance.md
+	@tools/go.sh run ./test/bench/checks -bin build -write docs/performance.md
+
+.PHONY: cover
+cover: ## Print the unit coverage of each package, and fail if it is too low
+	@tools/cover.sh
+
+.PHONY: dist
+dist: ## Build the release archives of the current commit into build/dist
+	@tools/dist.sh
+
+.PHONY: dist-check
+dist-check: ## Build the release archives twice and compare them to the byte
+	@tools/dist.sh --check
 
 .PHONY: lint
 lint: ## Check Go, Ansible, YAML and shell code

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes the host of the demo, with everything in it.
+# Removes the host of the demo, including everything on it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

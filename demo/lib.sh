@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Functions of the demo: what it prints, how it waits, and how it looks at the host. Source it after tools/lib.sh.
+# Functions of the demo: printing, waiting, and querying the host. Source it after tools/lib.sh.
 
 HOST=iri-lb-demo
 
-# --- what is printed ----------------------------------------------------------------------------------------------
+# --- printing ----------------------------------------------------------------------------------------------
 
 STEPS=11
 step_number=0
@@ -15,23 +15,23 @@ step() {
 
 show() { printf '      %s\n' "$*"; }
 
-# clear_line: of a terminal, where a line of progress is being overwritten.
+# clear_line: clears the progress line on a terminal.
 clear_line() { [[ ! -t 1 ]] || printf '\r\033[K'; }
 
-# indent: for the output of a command.
+# indent: indents the output of a command.
 indent() { sed 's/^/      /'; }
 
-# unseen WHAT [WHERE-TO-LOOK]: the end of a demo that did not show what it had to.
+# unseen WHAT [WHERE-TO-LOOK]: ends the demo because something expected did not happen.
 unseen() {
-  printf '\nnot seen: %s\n' "$1" >&2
-  printf 'look at:  %s\n' "${2:-docker exec $HOST journalctl -u iri-lb-handler -u consul -u haproxy -n 50}" >&2
-  printf 'The host %s is left as it is. Remove it by: make demo-clean\n' "$HOST" >&2
+  printf '\nexpected, but not seen: %s\n' "$1" >&2
+  printf 'look at: %s\n' "${2:-docker exec $HOST journalctl -u iri-lb-handler -u consul -u haproxy -n 50}" >&2
+  printf 'The host %s is left as it is. Remove it with: make demo-clean\n' "$HOST" >&2
   exit 1
 }
 
 # --- waiting ------------------------------------------------------------------------------------------------------
 
-# wait_for SECONDS WHAT COMMAND…: until COMMAND succeeds; its last output is shown when it does not in time.
+# wait_for SECONDS WHAT COMMAND…: waits until COMMAND succeeds, and ends the demo if it does not in time.
 wait_for() {
   local seconds=$1 what=$2 started deadline
   shift 2
@@ -50,14 +50,14 @@ now_ms() { date +%s%3N; }
 
 on_host() { docker exec "$HOST" "$@"; }
 
-# haproxy_says COMMAND: asks HAProxy's runtime API.
+# haproxy_says COMMAND: HAProxy's answer to a command of its runtime API.
 haproxy_says() { docker exec --interactive "$HOST" socat - unix-connect:/run/haproxy/admin.sock <<<"$1"; }
 
-# slots: one line for each slot that a node has: pool, slot, address, state, weight, maxconn. A free slot has port 1.
+# slots: one line for each slot in use: backend, slot, address, state, weight, maxconn. A free slot has port 1.
 slots() {
   haproxy_says 'show stat' | awk -F, '
     NR == 1 { sub(/^# /, ""); for (i = 1; i <= NF; i++) col[$i] = i; next }
-    $col["pxname"] !~ /^iri(_pow)?_back$/ || $col["svname"] == "BACKEND" || $col["addr"] ~ /:1$/ { next }
+    $col["svname"] !~ /^https?(-noverify)?[0-9]+$/ || $col["addr"] ~ /:1$/ { next }
     {
       state = $col["status"]
       if (state ~ /^(no check|UP)/) state = "in service"
@@ -69,13 +69,13 @@ slots() {
 }
 
 show_slots() {
-  { echo 'POOL|SLOT|NODE|STATE|WEIGHT|MAXCONN' && slots; } | column -t -s '|' | indent
+  { echo 'BACKEND|SLOT|NODE|STATE|WEIGHT|MAXCONN' && slots; } | column -t -s '|' | indent
 }
 
-# slot_is POOL ADDRESS STATE: the node has a slot of the pool in this state.
+# slot_is BACKEND ADDRESS STATE: the node has a slot of the backend in this state.
 slot_is() { grep -q "^$1|[^|]*|$2|$3|" <<<"$(slots)"; }
 
-# no_slot ADDRESS: the node has no slot in any pool. No answer is not an answer.
+# no_slot ADDRESS: the node has no slot in any pool. Fails if HAProxy does not answer.
 no_slot() {
   local all
   all=$(slots) && ! grep -q "|$1|" <<<"$all"
@@ -83,10 +83,10 @@ no_slot() {
 
 # --- a wallet -----------------------------------------------------------------------------------------------------
 
-# wallet COUNT COMMAND: sends an IRI command that often to HAProxy's front end, each in a connection of its own, and
-# prints which node answered each. The certificate was made by the playbook, so nobody signed it (--insecure).
+# wallet COUNT COMMAND: sends an IRI command to HAProxy's front end that many times, each on its own connection, and
+# prints which node answered each. The playbook generated the certificate, so no authority has signed it (--insecure).
 wallet() {
-  # shellcheck disable=SC2016 # it is the shell on the host that expands this
+  # shellcheck disable=SC2016 # the shell on the host expands this
   on_host bash -c '
     for ((i = 0; i < $1; i++)); do
       node=$(curl --silent --show-error --fail --insecure --max-time 10 --output /dev/null --write-out "%header{x-fake-node}" \

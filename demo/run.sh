@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole system at work, on a throwaway host with systemd and Docker inside. Each step is checked: the demo ends with
-# exit code 0 only if everything that it announces was seen to happen. The host stays for a look around.
-# Run it by `make demo`, which builds the programs and gets the images first.
+# Shows the whole system at work, on a throwaway host with systemd and its own Docker. Each step is checked: the exit
+# code is 0 only if everything that the demo announces did happen. The host is left running for a look around. Run it
+# with `make demo`, which builds the programs and gets the images first.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
@@ -14,11 +14,11 @@ WALLET_URL=https://127.0.0.1:14267/
 NODES=(node-1 node-2 node-3)
 PLAYBOOK_LOG=build/demo-playbook.log
 
-# address NODE: 127.0.0.11:14265 for node-1, and so on; the whole of 127.0.0.0/8 is the host itself.
+# address NODE: 127.0.0.11:14265 for node-1, and so on; all of 127.0.0.0/8 is the host itself.
 address() { echo "127.0.0.1${1#node-}:14265"; }
 
 make_host() {
-  step "A fresh host: a container with systemd and a Docker of its own"
+  step "A fresh host: a container with systemd and its own Docker"
   if docker container inspect "$HOST" >/dev/null 2>&1; then
     show "removing the host of an earlier demo"
     tools/host.sh remove "$HOST"
@@ -38,13 +38,13 @@ run_playbook() {
   PATH="$venv/bin:$PATH" LC_ALL=C.UTF-8 "${command[@]}" >"$PLAYBOOK_LOG" 2>&1 &
   follow_playbook $! || {
     tail -n 30 "$PLAYBOOK_LOG" >&2
-    unseen "the end of the playbook without a failure" "$PLAYBOOK_LOG"
+    unseen "the playbook finishing without a failure" "$PLAYBOOK_LOG"
   }
   sed -n '/^PLAY RECAP/,$p' "$PLAYBOOK_LOG" | grep -v '^ *$' | indent
 }
 
-# follow_playbook PID: shows what it is doing until it ends, and returns its exit code. On a terminal one line follows the
-# tasks; elsewhere only the plays are shown.
+# follow_playbook PID: shows what the playbook is doing until it ends, and returns its exit code. On a terminal one line
+# follows the tasks; elsewhere only the plays are shown.
 follow_playbook() {
   local pid=$1 play='' newest task
   while kill -0 "$pid" 2>/dev/null; do
@@ -65,7 +65,7 @@ follow_playbook() {
   wait "$pid"
 }
 
-# last_title PLAY|TASK: the newest in the playbook's output.
+# last_title PLAY|TASK: the most recent one in the playbook's output.
 last_title() { sed -n "s/^$1 \\[\\(.*\\)\\] \\**\$/\\1/p" "$PLAYBOOK_LOG" | tail -n 1; }
 
 start_nodes() {
@@ -88,18 +88,19 @@ node_answers() {
     --data '{"command": "getNodeInfo"}' "http://$(address "$1")/"
 }
 
-# The commands that operators know from the README, as they are written there. Each works in the node's folder on the host.
-# shellcheck disable=SC2016 # it is the shell on the host that expands them
+# The documented commands for operators, word for word. They run in the node's folder on the host.
+# shellcheck disable=SC2016 # the shell on the host expands them
 TOKEN_COMMAND='export CONSUL_HTTP_TOKEN=$(cat /etc/consul/consul_master_token)'
 # shellcheck disable=SC2016
 REGISTER_COMMAND='curl -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X PUT -d@service.json http://localhost:8500/v1/agent/service/register'
 # shellcheck disable=SC2016
 DEREGISTER_COMMAND='curl -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X PUT http://localhost:8500/v1/agent/service/deregister/'
 
-# consul_command NODE COMMAND: --fail-with-body is for us: without it curl calls an answer such as "403 permission denied" a success.
+# consul_command NODE COMMAND: adds --fail-with-body, because otherwise curl treats an answer such as "403 permission
+# denied" as success.
 consul_command() {
   on_host bash -c "cd /root/demo/$1 && $TOKEN_COMMAND && ${2/#curl /curl --silent --show-error --fail-with-body }" ||
-    unseen "Consul taking the request for $1"
+    unseen "Consul accepting the request for $1"
 }
 
 register_nodes() {
@@ -128,24 +129,24 @@ show_pools() {
 }
 
 spread_requests() {
-  step "Ten requests of a wallet: which node answers"
+  step "Ten requests from a wallet: which node answers"
   local answers node
   answers=$(wallet 10 '{"command": "getNodeInfo"}')
   cat -n <<<"$answers" | sed 's/^ *\([0-9]*\)\t/request \1: /' | indent
   for node in "${NODES[@]}"; do
-    grep -qx "$node" <<<"$answers" || unseen "an answer of $node"
+    grep -qx "$node" <<<"$answers" || unseen "an answer from $node"
   done
   only_nodes "$answers"
 }
 
-# only_nodes ANSWERS: every request was answered, by one of ours.
+# only_nodes ANSWERS: every request was answered by one of the demo's nodes.
 only_nodes() {
   local others
   others=$(grep -vx 'node-[123]' <<<"$1") || return 0
-  unseen "an answer of a node to each request, but: $others"
+  unseen "an answer from a node to each request; instead: $others"
 }
 
-# fake_state NODE JSON: tells a fake node how to be.
+# fake_state NODE JSON: changes the state of a fake node.
 fake_state() {
   on_host curl --silent --show-error --fail --request PUT --data "$2" --output /dev/null "http://$(address "$1")/_fake/state"
 }
@@ -159,28 +160,28 @@ lose_sync() {
   answers=$(wallet 10 '{"command": "getNodeInfo"}')
   show "ten requests: $(tally <<<"$answers")"
   only_nodes "$answers"
-  ! grep -qx node-1 <<<"$answers" || unseen "no answer of node-1 after it had left"
+  ! grep -qx node-1 <<<"$answers" || unseen "no answer from node-1 after it had left"
 }
 
 regain_sync() {
-  step "node-1 catches up: it comes back"
+  step "node-1 catches up: it returns"
   fake_state node-1 '{"behind": 0}'
   wait_for 15 'node-1 is in service' slot_is iri_back "$(address node-1)" 'in service'
   local answers
   answers=$(wallet 10 '{"command": "getNodeInfo"}')
   show "ten requests: $(tally <<<"$answers")"
   only_nodes "$answers"
-  grep -qx node-1 <<<"$answers" || unseen "an answer of node-1 after it had come back"
+  grep -qx node-1 <<<"$answers" || unseen "an answer from node-1 after it had returned"
 }
 
-# pow_requests: how many requests the PoW pool has had.
+# pow_requests: how many requests the PoW pool has had so far.
 pow_requests() {
   haproxy_says 'show stat iri_pow_back 2 -1' | awk -F, '
     NR == 1 { for (i = 1; i <= NF; i++) col[$i] = i }
     $col["svname"] == "BACKEND" { print $col["req_tot"] }'
 }
 
-# attach_to_tangle: a request for the proof of work of one empty transaction (2673 trytes).
+# attach_to_tangle: a request for proof of work for one empty transaction (2673 trytes).
 attach_to_tangle() {
   local empty
   empty=$(printf '%2673s' '' | tr ' ' 9)
@@ -203,14 +204,14 @@ deregister_node() {
   step "node-2 is deregistered: its slot is free again"
   show "$DEREGISTER_COMMAND$(address node-2)"
   consul_command node-2 "$DEREGISTER_COMMAND$(address node-2)"
-  wait_for 30 'node-2 has no slot any more' no_slot "$(address node-2)"
+  wait_for 30 'node-2 no longer has a slot' no_slot "$(address node-2)"
   show_slots
 }
 
 worker_pid() { haproxy_says 'show info' | sed -n 's/^Pid: //p'; }
 
 reload_haproxy() {
-  step "systemctl reload haproxy: a new process, and every node is still there"
+  step "systemctl reload haproxy: a new process, and every node keeps its slot"
   local before after old_worker meanwhile=build/demo-requests.log
   before=$(slots)
   old_worker=$(worker_pid)
@@ -219,13 +220,13 @@ reload_haproxy() {
   [[ $(worker_pid) != "$old_worker" ]] || unseen "a new HAProxy process after the reload"
   after=$(slots)
   show_slots
-  [[ $after == "$before" ]] || unseen "the same slots as before the reload; they were: $before"
+  [[ $after == "$before" ]] || unseen "the same slots as before the reload, which were: $before"
   wait $! # the requests
-  show "50 requests meanwhile: $(tally <"$meanwhile")"
+  show "50 requests during the reload: $(tally <"$meanwhile")"
   only_nodes "$(cat "$meanwhile")"
 }
 
-# open_statistics: the page listens on the host's loopback; a unit of the demo makes it reachable from this machine.
+# open_statistics: the page listens on the host's loopback only, so a unit of the demo forwards to it from outside.
 open_statistics() {
   address_of_host=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$HOST")
   on_host systemd-run --quiet --unit demo-statistics \
@@ -235,25 +236,25 @@ open_statistics() {
 print_look_around() {
   cat <<EOF
 
-All $STEPS steps were seen. The host $HOST still runs. Look around:
+All $STEPS steps succeeded. The host $HOST is still running. Look around:
 
-  # the services, and their logs
+  # the services and their logs
   docker exec $HOST iri-lb-handler status
   docker exec $HOST systemctl status consul haproxy iri-lb-handler
   docker exec $HOST journalctl -u iri-lb-handler -u haproxy -u consul -f
 
-  # the statistics page (in a browser), and the same as CSV; the handler's metrics
+  # the statistics page (in a browser), the same as CSV, and the handler's metrics
   http://$address_of_host:9292/
   docker exec $HOST sh -c 'echo "show stat" | socat stdio tcp4-connect:127.0.0.1:9999'
   docker exec $HOST curl -s http://127.0.0.1:9294/metrics
 
-  # a request of a wallet
+  # a request from a wallet
   curl -k -H 'X-IOTA-API-Version: 1' -d '{"command": "getNodeInfo"}' https://$address_of_host:14267/
 
-  # a shell on the host; /root/demo/node-2 has the service.json of node-2, to register it again by the commands of step 4
+  # a shell on the host; /root/demo/node-2/service.json is there to register node-2 again with the commands of step 4
   docker exec -it $HOST bash
 
-Remove it: make demo-clean
+Remove it with: make demo-clean
 EOF
 }
 

@@ -24,4 +24,4 @@ mkdir -p "$CACHE/go"
 docker image inspect "$GO_IMAGE" >/dev/null 2>&1 || docker pull "$GO_IMAGE" >&2 ||
   die "there is no Go 1.21 or newer on this machine, and the image $GO_IMAGE could not be pulled" "install Go: https://go.dev/doc/install"
 exec docker run --rm --network host --user "$(id -u):$(id -g)" --volume "$root:$root" --volume "$CACHE:$CACHE" --workdir "$PWD" \
-  --env CGO_ENABLED --env GOOS --env GOARCH --env GOPATH="$CACHE/go" --env GOCACHE="$CACHE/go/build" "$GO_IMAGE" go "$@"
+  --env CGO_ENABLED --env GOOS --env GOARCH --env GOTOOLCHAIN --env GOPATH="$CACHE/go" --env GOCACHE="$CACHE/go/build" "$GO_IMAGE" go "$@"

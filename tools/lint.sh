@@ -32,12 +32,12 @@ export PATH="$venv/bin:$PATH" LC_ALL=C.UTF-8
 mapfile -t shell_scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
 
 check 'go vet' tools/go.sh vet -tags integration ./...
-check 'go vet, bench' tools/go.sh vet -tags 'integration bench' ./test/...
-check 'go vet, chaos' tools/go.sh vet -tags 'integration chaos' ./test/...
 check staticcheck go_tool staticcheck -tags integration ./...
 check gofumpt gofumpt_lists_nothing
 check shellcheck shellcheck --external-sources "${shell_scripts[@]}"
+check 'arrows of docs/architecture.md' python tools/arrows.py
 check 'docs/variables.md' python tools/variables.py --check
+check links python tools/links.py
 check yamllint yamllint --strict .
 # The collections come with the package `ansible`: nothing is to be fetched.
 check ansible-lint ansible-lint --offline --profile production

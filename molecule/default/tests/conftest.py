@@ -19,7 +19,7 @@ MANAGEMENT_TOKEN = "/etc/consul/consul_master_token"
 
 @pytest.fixture(scope="session")
 def host():
-    """The host, by Docker itself: much faster than by Ansible."""
+    """The host, through Docker directly: much faster than through Ansible."""
     return testinfra.get_host(f"docker://{HOST}")
 
 
@@ -34,9 +34,9 @@ def play():
 
 
 def run_playbook(*arguments, check=True, folder=REPOSITORY):
-    """Runs site.yml as a user does, and returns the process; check: it must succeed."""
+    """Runs site.yml as a user would, and returns the process; with check it must succeed."""
     command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "site.yml", *arguments]
-    # Without what Molecule sets for itself: with the repository's ansible.cfg, as a user has it, and without colours.
+    # Without Molecule's own settings: with the repository's ansible.cfg, as a user has it, and without colours.
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1"}
     run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=400)
     if check:
@@ -51,7 +51,7 @@ def changed(run):
 
 
 def reachable(port):
-    """Whether the host takes connections to the port from outside."""
+    """Whether the host accepts connections to the port from outside."""
     address = subprocess.run(
         ["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", HOST],
         capture_output=True, text=True, check=True,
@@ -64,7 +64,7 @@ def reachable(port):
 
 
 def wait_for(what, condition, seconds=20):
-    """Returns condition()'s first true result."""
+    """Waits until condition() is true, and returns its result."""
     deadline = time.monotonic() + seconds
     while True:
         result = condition()
@@ -75,7 +75,7 @@ def wait_for(what, condition, seconds=20):
 
 
 class LoadBalancer:
-    """What an operator and a wallet can do, on the host."""
+    """What an operator and a wallet can do on the host."""
 
     def __init__(self, host):
         self.host = host
@@ -87,7 +87,7 @@ class LoadBalancer:
         return run.stdout.strip()
 
     def operator(self, command):
-        """Runs a command of the description, with the token exported as described there."""
+        """Runs a documented command, with the token exported as documented."""
         return self.sh(f"cd /root && export CONSUL_HTTP_TOKEN=$(cat {MANAGEMENT_TOKEN}) && {command}")
 
     def start_node(self, name, address, *flags):
@@ -98,7 +98,7 @@ class LoadBalancer:
         self.sh(f"curl -sf -o /dev/null -X PUT -d '{json.dumps(state)}' http://{address}:14265/_fake/state")
 
     def register(self, address, tags=(), flags=(), scheme="http"):
-        """Registers a node by the description's command; its ID is address:port."""
+        """Registers a node with the documented command; its ID is address:port."""
         check = ["/scripts/iri-node-check", "-a", f"{scheme}://{address}:14265", "-i", *flags]
         service = {
             "ID": f"{address}:14265", "Name": "iri", "Address": address, "Port": 14265, "Tags": list(tags),
@@ -109,7 +109,7 @@ class LoadBalancer:
                       "http://localhost:8500/v1/agent/service/register")  # fmt: skip
 
     def register_http(self, address, tags=(), query=""):
-        """Registers a node with a check that the resident program answers."""
+        """Registers a node with a check that the resident service answers."""
         service = {
             "ID": f"{address}:14265", "Name": "iri", "Address": address, "Port": 14265, "Tags": list(tags),
             "Check": {"HTTP": f"http://127.0.0.1:9295/check?address=http://{address}:14265&skip-limited=true{query}",
@@ -152,7 +152,7 @@ class LoadBalancer:
         wait_for(f"{address} is not up in {backend}", lambda: not (self.slot(address, backend) or {}).get("up"), seconds)
 
     def wallet(self, command, options="", address="127.0.0.1"):
-        """Sends a command as a wallet does: (status, name of the node that answered or "")."""
+        """Sends a command as a wallet does; returns the status and the name of the node that answered, or ""."""
         out = self.sh("curl -sk -o /dev/null -w '%{http_code} %header{x-fake-node}' -H 'X-IOTA-API-Version: 1' "
                       f"{options} -d '{{\"command\": \"{command}\"}}' https://{address}:14267/")  # fmt: skip
         status, _, node = out.partition(" ")

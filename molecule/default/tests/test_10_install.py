@@ -1,4 +1,4 @@
-"""Rows 1, 7, 8, 13: what the install leaves on the host."""
+"""What the install leaves on the host: units, permissions, open ports, tokens, logs."""
 
 import json
 
@@ -35,24 +35,24 @@ def test_unit_runs_and_starts_at_boot(host, unit):
 
 
 @pytest.mark.parametrize("path", MODES)
-def test_only_who_must_can_read(host, path):
+def test_files_have_their_owner_and_mode(host, path):
     found = host.file(path)
     assert (found.user, found.group, found.mode) == MODES[path]
 
 
-def test_nothing_but_wallets_is_served_to_the_network(lb):
+def test_only_the_wallets_port_and_consuls_servers_listen_on_the_network(lb):
     listening = {line.split()[3] for line in lb.sh("ss -Hltn").splitlines()}
     public = {address.rsplit(":", 1)[1] for address in listening if not address.startswith(("127.", "[::1]"))}
-    assert public == {"14267", "8300", "8301"}  # 8300, 8301: Consul's servers among themselves
+    assert public == {"14267", "8300", "8301"}  # 8300, 8301: between Consul servers
     assert {"127.0.0.1:8500", "127.0.0.1:9292", "127.0.0.1:9294", "127.0.0.1:9999"} <= listening
 
 
-def test_consul_denies_without_a_token(lb):
+def test_consul_denies_requests_without_a_token(lb):
     assert lb.sh("curl -s http://localhost:8500/v1/catalog/services") == "{}"
     assert lb.sh("curl -s -o /dev/null -w '%{http_code}' -X PUT -d '{\"Name\":\"x\"}' http://localhost:8500/v1/agent/service/register") == "403"
 
 
-def test_consul_encrypts_the_talk_of_its_servers(lb):
+def test_consul_encrypts_the_traffic_between_servers(lb):
     rings = json.loads(lb.operator('curl -s -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" http://localhost:8500/v1/operator/keyring'))
     assert list(rings[0]["PrimaryKeys"]) == [lb.sh("cat /etc/consul/consul_key")]
 
@@ -60,11 +60,11 @@ def test_consul_encrypts_the_talk_of_its_servers(lb):
 @pytest.mark.parametrize("request_", ["-X PUT -d '{\"Name\":\"iri\"}' http://localhost:8500/v1/agent/service/register",
                                       "-X PUT -d x http://localhost:8500/v1/kv/x",
                                       "http://localhost:8500/v1/acl/tokens"])  # fmt: skip
-def test_the_handlers_token_can_only_read_nodes(lb, request_):
+def test_the_handlers_token_only_reads_nodes(lb, request_):
     assert lb.sh(f'curl -s -o /dev/null -w "%{{http_code}}" -H "X-Consul-Token: $(cat /etc/iri-lb-handler/consul_token)" {request_}') == "403"
 
 
-def test_no_secret_in_process_list_or_journal(lb):
+def test_no_secret_appears_in_the_process_list_or_the_journal(lb):
     for name in ("consul_master_token", "consul_agent_token", "consul_handler_token", "consul_key"):
         secret = lb.sh(f"cat /etc/consul/{name}")
         assert secret not in lb.sh("ps -ef; journalctl --no-pager; docker inspect consul haproxy"), name
@@ -72,16 +72,16 @@ def test_no_secret_in_process_list_or_journal(lb):
 
 @pytest.mark.parametrize("container, user", [("consul", "consul"), ("haproxy", "haproxy")])
 def test_the_service_does_not_run_as_root(lb, container, user):
-    # HAProxy's master stays root, with hardly any rights; its worker, which talks to the world, does not.
+    # HAProxy's master stays root, with few capabilities; its worker, which talks to the network, does not.
     top = lb.sh(f"docker top {container} -eo uid,pid").splitlines()
     assert lb.sh(f"id -u {user}") in [line.split()[0] for line in top[1:]]
 
 
-def test_haproxy_has_nothing_to_warn_of(lb):
+def test_haproxy_accepts_its_configuration_without_a_warning(lb):
     lb.sh("docker exec haproxy haproxy -c -dW -f /etc/haproxy/haproxy.cfg")
 
 
-def test_statistics_can_be_read_by_the_described_command(lb):
+def test_the_documented_commands_show_statistics(lb):
     assert "iri_back,BACKEND" in lb.sh('echo "show stat" | socat stdio tcp4-connect:127.0.0.1:9999')
     assert "Statistics Report" in lb.sh("curl -s http://127.0.0.1:9292/")
 
@@ -91,11 +91,11 @@ def test_the_tcp_socket_is_read_only(lb, command):
     assert "Permission denied" in lb.runtime(command)
 
 
-def test_handler_says_that_it_is_ready(lb):
+def test_the_handler_is_ready_and_has_metrics(lb):
     assert lb.sh("curl -s http://127.0.0.1:9294/readyz") == "ready"
     assert "iri_lb_handler_" in lb.sh("curl -s http://127.0.0.1:9294/metrics")
 
 
 @pytest.mark.parametrize("unit, expected", [("consul", "agent: Consul agent running!"), ("haproxy", "Loading success"), ("iri-lb-handler", "started")])
-def test_the_journal_has_the_services_own_lines(lb, unit, expected):
+def test_the_journal_has_the_log_of_each_service(lb, unit, expected):
     assert expected in lb.sh(f"journalctl -u {unit} --no-pager")

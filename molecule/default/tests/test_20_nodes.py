@@ -1,4 +1,4 @@
-"""Rows 8 to 12 and 15: nodes come, change, fail and go."""
+"""Nodes are registered, change, fail and are deregistered; requests reach the right ones."""
 
 import json
 
@@ -9,21 +9,21 @@ from conftest import wait_for
 
 @pytest.fixture(scope="module", autouse=True)
 def nodes(lb):
-    lb.sh("ip address add 10.100.0.10/32 dev lo")  # the address in the description, on this host alone
+    lb.sh("ip address add 10.100.0.10/32 dev lo")  # the address in the documentation's examples, on this host only
     lb.start_node("one", "127.0.0.11")
     lb.start_node("two", "127.0.0.12")
     lb.start_node("pow", "127.0.0.13", "-pow")
     lb.start_node("spare", "127.0.0.14")
-    lb.start_node("described", "10.100.0.10")
+    lb.start_node("documented", "10.100.0.10")
 
 
-def test_registered_node_gets_requests(lb):
+def test_a_registered_node_gets_requests(lb):
     lb.register("127.0.0.11")
     lb.wait_up("127.0.0.11")
     assert lb.wallet("getNodeInfo") == (200, "one")
 
 
-def test_described_commands_answer(lb):
+def test_the_documented_commands_answer(lb):
     def ask(path):
         return json.loads(lb.operator(f'curl -s -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X GET http://localhost:8500/v1/{path} | jq .'))
 
@@ -32,7 +32,7 @@ def test_described_commands_answer(lb):
     assert ask("agent/services")["127.0.0.11:14265"]["Port"] == 14265
 
 
-def test_node_that_loses_its_sync_leaves_and_comes_back(lb):
+def test_a_node_that_loses_sync_leaves_and_returns(lb):
     lb.register("127.0.0.12")
     lb.wait_up("127.0.0.12")
     lb.node_state("127.0.0.12", behind=5)
@@ -43,7 +43,7 @@ def test_node_that_loses_its_sync_leaves_and_comes_back(lb):
     assert {lb.wallet("getNodeInfo") for _ in range(6)} == {(200, "one"), (200, "two")}
 
 
-def test_pow_requests_go_to_the_pow_backend(lb):
+def test_pow_requests_go_to_the_pow_pool(lb):
     lb.register("127.0.0.13", tags=["haproxy.pow=only"])
     lb.wait_up("127.0.0.13", "iri_pow_back")
     assert lb.slot("127.0.0.13") is None
@@ -52,13 +52,13 @@ def test_pow_requests_go_to_the_pow_backend(lb):
     assert "pow" not in {lb.wallet("getNodeInfo")[1] for _ in range(6)}
 
 
-def test_pow_true_is_in_both_backends(lb):
+def test_a_node_with_pow_true_is_in_both_pools(lb):
     lb.register("127.0.0.13", tags=["haproxy.pow=true"])
     lb.wait_up("127.0.0.13")
     lb.wait_up("127.0.0.13", "iri_pow_back")
 
 
-def test_tags_reach_the_slot_and_so_does_a_change(lb):
+def test_tags_and_their_changes_reach_the_slot(lb):
     lb.register("127.0.0.14", tags=["haproxy.weight=7", "haproxy.maxconn=11"])
     lb.wait_up("127.0.0.14")
     assert lb.slot("127.0.0.14") == {"kind": "http", "up": True, "weight": 7, "maxconn": 11}
@@ -74,36 +74,36 @@ def test_scheme_and_sslverify_choose_the_kind_of_slot(lb, tags, kind):
     wait_for(f"a slot of the kind {kind}", lambda: (lb.slot("127.0.0.14") or {}).get("kind") == kind)
 
 
-def test_deregistered_node_gives_its_slot_back(lb):
+def test_a_deregistered_node_frees_its_slot(lb):
     lb.deregister("127.0.0.14:14265")
     wait_for("no slot", lambda: lb.slot("127.0.0.14") is None)
 
 
-def test_deregister_command_of_the_description(lb):
+def test_the_documented_command_deregisters_a_node(lb):
     lb.register("10.100.0.10")
     lb.wait_up("10.100.0.10")
     lb.operator('curl -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X PUT http://localhost:8500/v1/agent/service/deregister/10.100.0.10:14265')
     wait_for("no slot", lambda: lb.slot("10.100.0.10") is None)
 
 
-def test_request_without_the_version_header_is_refused(lb):
+def test_a_request_without_the_version_header_is_refused(lb):
     request = "curl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:14267/"
     assert lb.sh(f"{request} -d '{{\"command\": \"getNodeInfo\"}}'") == "400"
     assert lb.sh(f"{request} -X OPTIONS") == "200"  # a browser's preflight
 
 
-def test_request_without_a_command_is_refused(lb):
+def test_a_request_without_a_command_is_refused(lb):
     request = "curl -sk -o /dev/null -w '%{http_code}' -H 'X-IOTA-API-Version: 1' https://127.0.0.1:14267/"
     assert lb.sh(f"{request} -d '{{}}'") == "400"
 
 
-def test_denied_command_is_refused_except_for_the_whitelist(lb):
+def test_a_denied_command_is_refused_except_from_the_whitelist(lb):
     elsewhere = lb.sh("hostname -I").split()[0]
     assert lb.wallet("getNeighbors", address=elsewhere) == (403, "")
     assert lb.wallet("getNeighbors")[1] != ""
 
 
-def test_large_body_is_decided_on_as_a_whole(lb):
+def test_a_large_body_is_read_completely_before_the_decision(lb):
     lb.sh("""{ printf '{"trytes": ["'; head -c 950000 /dev/zero | tr '\\0' 9; printf '"], "command": "attach\\\\u0054oTangle"}'; } > /tmp/body""")
     for options in ("--http1.1", "--http2", "--http1.1 -H Transfer-Encoding:chunked"):
         out = lb.sh("curl -sk -o /dev/null -w '%header{x-fake-node}' -H 'X-IOTA-API-Version: 1' "
@@ -111,7 +111,7 @@ def test_large_body_is_decided_on_as_a_whole(lb):
         assert out == "pow", options
 
 
-def test_body_that_no_node_takes_is_refused(lb):
+def test_a_body_that_is_too_long_for_any_node_is_refused(lb):
     lb.sh("cat /tmp/body /tmp/body > /tmp/bodies")
     out = lb.sh("curl -sk -o /dev/null -w '%{http_code}' -H 'X-IOTA-API-Version: 1' --data-binary @/tmp/bodies https://127.0.0.1:14267/")
     assert out == "413"

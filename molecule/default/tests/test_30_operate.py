@@ -1,6 +1,7 @@
-"""Rows 6, 7, 12: stop, start, restart, reload, crashes, a reboot. It goes on with the nodes one, two and pow of test_20."""
+"""Stop, start, restart, reload, crashes, a reboot. Uses the nodes one, two and pow that test_20_nodes.py registered."""
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -39,7 +40,7 @@ def test_reload_under_traffic_loses_no_request_and_no_slot(lb):
     wait_for("traffic", lambda: lb.host.run("test -s /tmp/flood").rc == 0)
     for _ in range(3):
         timed(lb, "systemctl reload haproxy", 10)
-    # However slow the machine is, so many have to be sent.
+    # So many have to be sent, however slow the machine is.
     wait_for("50 requests", lambda: int(lb.sh("wc -l < /tmp/flood")) >= 50, 60)
     lb.sh("touch /tmp/enough")
     wait_for("the end of the traffic", lambda: lb.host.run("systemctl is-active flood").rc != 0)
@@ -49,13 +50,13 @@ def test_reload_under_traffic_loses_no_request_and_no_slot(lb):
 
 
 @pytest.mark.parametrize("verb, unit", [("reload", "consul"), ("restart", "consul"), ("restart", "haproxy"), ("restart", "iri-lb-handler")])
-def test_service_survives(lb, verb, unit):
+def test_nodes_stay_in_service_after(lb, verb, unit):
     timed(lb, f"systemctl {verb} {unit}", 20)
     wait_for_all(lb)
     assert lb.wallet("getNodeInfo")[0] == 200
 
 
-def test_haproxy_serves_while_consul_is_away_and_after_a_start_without_it(lb):
+def test_haproxy_serves_while_consul_is_away_and_starts_without_it(lb):
     timed(lb, "systemctl stop consul", 20)
     assert lb.sh("systemctl show consul -p Result --value") == "success"
     assert lb.wallet("getNodeInfo")[0] == 200
@@ -66,7 +67,7 @@ def test_haproxy_serves_while_consul_is_away_and_after_a_start_without_it(lb):
 
 
 @pytest.mark.parametrize("name", ["consul", "haproxy"])
-def test_killed_container_comes_back(lb, name):
+def test_a_killed_container_comes_back(lb, name):
     lb.sh(f"docker kill --signal KILL {name}")
     wait_for(f"a new {name}", lambda: lb.host.run(f"docker inspect {name}").rc == 0)
     wait_for_all(lb)
@@ -80,12 +81,12 @@ def test_stop_and_start_of_haproxy(lb):
     wait_for_all(lb)
 
 
-def test_restart_of_docker_brings_all_back(lb):
+def test_everything_comes_back_after_a_restart_of_docker(lb):
     lb.sh("systemctl restart docker")
     wait_for_all(lb, 60)
 
 
-def test_the_journal_has_each_event_once_with_a_level(lb):
+def test_the_journal_has_each_request_once_with_a_level(lb):
     marker = f"marker-{time.time_ns()}"
     lb.sh(f"curl -sk -o /dev/null -H 'X-IOTA-API-Version: 1' -d '{{\"command\": \"{marker}\", \"seed\": \"SECRET9SEED\"}}' https://127.0.0.1:14267/")
     lines = wait_for("the request", lambda: lb.host.run(f"journalctl -u haproxy -o cat -p info --grep {marker}").stdout.strip()).splitlines()
@@ -95,14 +96,12 @@ def test_the_journal_has_each_event_once_with_a_level(lb):
     assert "SECRET9SEED" not in lines[0]
 
 
-def test_a_reboot_brings_all_back(lb):
-    import subprocess
-
+def test_everything_comes_back_after_a_reboot(lb):
     subprocess.run(["docker", "restart", HOST], check=True, capture_output=True, timeout=120)
     wait_for("the boot", lambda: lb.host.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), 90)
     for unit in ("consul", "haproxy", "iri-lb-handler"):
         wait_for(f"{unit} runs", lambda u=unit: lb.host.run(f"systemctl is-active {u}").rc == 0, 60)
-    # The fake nodes were not installed: they are started again, and Consul finds that they pass.
+    # The fake nodes are not units of the host, so they are started again; Consul then finds that they pass.
     lb.start_node("one", "127.0.0.11")
     lb.start_node("two", "127.0.0.12")
     lb.start_node("pow", "127.0.0.13", "-pow")

@@ -1,4 +1,4 @@
-"""Rows 2, 3, 15: the playbook with other variables, with wrong ones, and again."""
+"""The playbook with other variables, with wrong ones, and a second time."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from conftest import REPOSITORY, changed, wait_for
 
-# arguments of ansible-playbook → what the message must have in it
+# arguments of ansible-playbook → what the message must contain
 WRONG = {
     "types": (["-e", json.dumps({"haproxy_https": "maybe", "max_backend_slots": "many", "iri_lb_handler_mode": "fax"})],
               ["haproxy_https", "maybe", "max_backend_slots", "many", "iri_lb_handler_mode", "fax", "daemon, watch"]),
@@ -22,9 +22,20 @@ WRONG = {
                "haproxy_image_archive is"]),
     "users": (["-e", json.dumps({"haproxy_remote_auth": True, "haproxy_users": {"a b": "secret"},
                                  "haproxy_https_response_headers": {"X Y": "1"}})],
-              ['haproxy_users has the user \\"a b\\"', "haproxy_users has no hash for a b", 'haproxy_https_response_headers has \\"X Y: 1\\"']),
+              ['haproxy_users has the user \\"a b\\"', "haproxy_users has no valid hash for a b", 'haproxy_https_response_headers has \\"X Y: 1\\"']),
     "nobody": (["-e", "haproxy_remote_auth=true"], ["haproxy_remote_auth is on and haproxy_users is empty"]),
     "ports": (["-e", "haproxy_stats_port=14267"], ["Port 14267 is used more than once: iri_api_port_remote, haproxy_stats_port."]),
+    "pools": (["-e", json.dumps({"haproxy_more_pools": [
+                  {"name": "archive", "backend": "iri_back", "slots": 0, "max_connections": 1, "route": "always_true", "server_timeout": "1d"},
+                  {"name": "marked", "backend": "stats", "slots": 1, "max_connections": 1, "busy_error": "100%"}]})],
+              ['haproxy_more_pools, pool \\"archive\\": slots is 0; allowed: 1 to 10000.', 'pool \\"archive\\": server_timeout is \\"1d\\"',
+               'pool \\"marked\\": name is \\"marked\\"', 'pool \\"marked\\": backend is \\"stats\\"', 'pool \\"marked\\": busy_error is',
+               '2 pools with the backend \\"iri_back\\"', "The pools without a route are default, marked;"]),
+    "a key of a pool": (["-e", json.dumps({"haproxy_more_pools": [{"name": "archive", "slot": 3}]})],
+                        ["haproxy_more_pools", "backend, max_connections, slots", "slot"]),
+    "slots of all pools": (["-e", json.dumps({"haproxy_more_pools": [
+        {"name": "archive", "backend": "b", "slots": 10000, "tls_slots": 2010, "max_connections": 1, "route": "always_true"}]})],
+        ["haproxy_nofile_limit is 16384; allowed: 16390 to"]),
     "an undefined variable": (["-e", '{"haproxy_tag": "{{ nothing_of_this_name }}"}'], ["nothing_of_this_name"]),
     "uninstall without its tag": (["-e", "uninstall_playbook=yes"], ["add --tags=uninstall"]),
 }  # fmt: skip
@@ -36,13 +47,13 @@ def test_wrong_variables_stop_the_play_before_it_changes_anything(play, case):
     run = play(*arguments, check=False)
     assert run.returncode != 0
     assert changed(run) == 0
-    # Ansible writes some texts in quotes, with their line ends and quotes escaped.
+    # Ansible quotes some texts, and then escapes their quotes and line ends.
     text = " ".join(run.stdout.split())
     for part in expected:
         assert part in text or part.replace('\\"', '"') in text, run.stdout[-3000:]
 
 
-def test_missing_variable_is_named(play, tmp_path):
+def test_a_missing_variable_is_named(play, tmp_path):
     for name in ("site.yml", "ansible.cfg"):
         shutil.copy(REPOSITORY / name, tmp_path)
     for name in ("roles", "group_vars"):
@@ -56,7 +67,7 @@ def test_missing_variable_is_named(play, tmp_path):
 
 
 def test_booleans_may_be_texts(play):
-    """-e key=true gives a text: --check shows that it means the same as the default."""
+    """-e key=true passes a text; --check shows that it means the same as the boolean."""
     run = play("--check", "-e", "haproxy_https=true", "-e", "consul_dns_enabled=no", "-e", "mask_secrets=yes", "-e", "install_docker=false")
     assert changed(run) == 0, run.stdout
 
@@ -78,7 +89,7 @@ def test_z_override_wins(tmp_path):
     assert variables["max_backend_slots"] == 100  # z-override.yml.example is not read
 
 
-def test_watch_mode_and_a_second_play_that_changes_nothing(play, lb):
+def test_watch_mode_follows_consul(play, lb):
     play("-e", "iri_lb_handler_mode=watch", "-e", "max_backend_slots=300")
     assert not lb.host.service("iri-lb-handler").is_running
     assert not lb.host.service("iri-lb-handler").is_enabled
@@ -88,18 +99,17 @@ def test_watch_mode_and_a_second_play_that_changes_nothing(play, lb):
     lb.node_state("127.0.0.11", behind=0)
     lb.wait_up("127.0.0.11")
     assert lb.runtime("show servers state iri_back").count(" http300 ") == 1
-    lb.sh("systemctl restart haproxy")  # filled by its unit: no daemon is there
+    lb.sh("systemctl restart haproxy")  # filled by its unit, as there is no daemon
     assert lb.slot("127.0.0.11")["up"]
 
 
-def test_the_front_end_with_everything_on(play, lb):
-    """Row "what the front end does": users, whitelist file, hooks; on the host that a user has."""
+def test_users_whitelist_file_and_own_lines_take_effect(play, lb):
     password_hash = lb.sh("openssl passwd -5 secret").strip()
     play("--tags", "haproxy", "-e", json.dumps({
         "haproxy_remote_auth": True, "haproxy_users": {"alice": password_hash}, "haproxy_use_whitelist_file": True, "haproxy_whitelist": [],
         "haproxy_stats_https": True, "haproxy_stats_users": {"admin": password_hash}, "haproxy_bad_command": "forbidden.text",
         "haproxy_extra_frontend": "http-request set-header X-Extra yes", "haproxy_extra_backend": "option log-health-checks",
-        "haproxy_extra_global": "# of the operator"}))  # fmt: skip
+        "haproxy_extra_global": "# the operator's"}))  # fmt: skip
     request = "curl -sk -o /dev/null -w '%{http_code}' -H 'X-IOTA-API-Version: 1' https://127.0.0.1:14267/"
     info, neighbours = """-d '{"command": "getNodeInfo"}'""", """-d '{"command": "getNeighbors"}'"""
     assert lb.sh(f"{request} {info}") == "401"
@@ -113,7 +123,7 @@ def test_the_front_end_with_everything_on(play, lb):
         assert lb.sh(f"curl -sk -o /dev/null -w '%{{http_code}}' -u admin:secret https://127.0.0.1:9292/{path}") == "200"
 
 
-def test_back_to_the_daemon(play, lb):
+def test_a_second_play_changes_nothing_back_in_daemon_mode(play, lb):
     play()
     assert lb.host.service("iri-lb-handler").is_running
     assert "/run/haproxy" not in lb.sh("docker inspect --format '{{json .HostConfig}}' consul")
@@ -124,7 +134,7 @@ def test_back_to_the_daemon(play, lb):
     assert lb.sh("docker inspect --format '{{.Id}} {{.State.StartedAt}}' consul haproxy; systemctl show iri-lb-handler -p MainPID") == before
 
 
-def test_bad_haproxy_configuration_never_replaces_a_good_one(play, lb):
+def test_a_bad_haproxy_configuration_never_replaces_a_good_one(play, lb):
     before = lb.sh("sha256sum /etc/haproxy/haproxy.cfg")
     run = play("-e", '{"haproxy_deny_regex": "(unclosed"}', "--tags", "haproxy", check=False)
     assert run.returncode != 0

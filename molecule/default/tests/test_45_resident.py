@@ -1,4 +1,4 @@
-"""iri_node_check_mode: resident, from the registered nodes of test_20 and back. The uninstall that follows finds it installed."""
+"""iri_node_check_mode: resident, with the nodes that test_20_nodes.py registered, and back. Left installed for the uninstall test."""
 
 import json
 import time
@@ -19,13 +19,13 @@ def consul_check(lb, address):
 
 
 def ask(lb, query, options=""):
-    """(status, text) of the resident program's answer."""
+    """The resident service's answer: status and text."""
     out = lb.sh(f"curl -s {options} -w '\\n%{{http_code}}' 'http://127.0.0.1:9295/check?{query}'")
     text, _, status = out.rpartition("\n")
     return int(status), text
 
 
-def test_nodes_whose_checks_are_programs_are_not_left_without(play, lb):
+def test_nodes_checked_by_programs_do_not_lose_their_check(play, lb):
     run = play(*RESIDENT, check=False)
     assert run.returncode != 0
     text = " ".join(run.stdout.split())
@@ -35,7 +35,7 @@ def test_nodes_whose_checks_are_programs_are_not_left_without(play, lb):
     assert not lb.host.file("/etc/systemd/system/iri-node-check.service").exists
 
 
-def test_without_consul_it_is_not_known_whose_checks_are_programs(play, lb):
+def test_resident_mode_is_refused_while_consul_does_not_answer(play, lb):
     lb.sh("systemctl stop consul")
     try:
         run = play(*RESIDENT, check=False)
@@ -48,16 +48,16 @@ def test_without_consul_it_is_not_known_whose_checks_are_programs(play, lb):
         lb.wait_up(address, seconds=40)
 
 
-def test_it_runs_beside_the_programs(play, lb):
+def test_the_service_runs_beside_checks_that_are_programs(play, lb):
     play(*BOTH)
     for unit in ("iri-node-check.service", "iri-node-check.socket"):
         assert lb.host.service(unit).is_running, lb.host.run("journalctl -u iri-node-check -n 30").stdout
         assert lb.host.service(unit).is_enabled
     assert lb.sh("ps -o user= -C iri-node-check") == "iri-node-c+" or "iri-node-check" in lb.sh("ps -o user:32= -C iri-node-check")
-    assert lb.slot("127.0.0.11")["up"], "the checks that are programs go on"
+    assert lb.slot("127.0.0.11")["up"], "checks that are programs still work"
 
 
-def test_nodes_move_over_one_by_one(lb):
+def test_nodes_switch_one_by_one(lb):
     for address in NODES:
         lb.register_http(address, TAGS.get(address, ()))
         wait_for(f"{address} is checked by HTTP", lambda a=address: "HTTP GET" in consul_check(lb, a)["Output"])
@@ -65,7 +65,7 @@ def test_nodes_move_over_one_by_one(lb):
         lb.wait_up(address)
 
 
-def test_then_consul_runs_no_programs_at_all(play, lb):
+def test_consul_then_runs_no_programs_at_all(play, lb):
     play(*RESIDENT)
     assert '"enable_script_checks": false' in lb.sh("cat /etc/consul/consul.json")
     for address in NODES:
@@ -77,7 +77,7 @@ def test_then_consul_runs_no_programs_at_all(play, lb):
     assert changed(play(*RESIDENT)) == 0
 
 
-def test_a_node_that_fails_leaves_and_comes_back(lb):
+def test_a_failing_node_leaves_and_returns(lb):
     lb.node_state("127.0.0.11", behind=5)
     lb.wait_down("127.0.0.11")
     check = consul_check(lb, "127.0.0.11")
@@ -87,7 +87,7 @@ def test_a_node_that_fails_leaves_and_comes_back(lb):
     lb.wait_up("127.0.0.11")
 
 
-def test_a_tired_node_is_in_consuls_warning_state(lb):
+def test_an_overloaded_node_gets_consuls_warning_state(lb):
     lb.register_http("127.0.0.12", query="&max-behind=5&warn-behind=1")
     lb.node_state("127.0.0.12", behind=3)
     wait_for("warning", lambda: consul_check(lb, "127.0.0.12")["Status"] == "warning")
@@ -104,18 +104,18 @@ def test_a_tired_node_is_in_consuls_warning_state(lb):
     ("address=http://127.0.0.11:14265@127.0.0.99:14265", 403),
     ("adress=http://127.0.0.11:14265", 400),
 ])  # fmt: skip
-def test_only_what_is_registered_is_contacted(lb, query, status):
+def test_only_registered_addresses_are_contacted(lb, query, status):
     assert ask(lb, query)[0] == status
 
 
-def test_only_this_host_is_served(lb):
+def test_only_this_host_may_ask(lb):
     elsewhere = lb.sh("hostname -I").split()[0]
     assert lb.host.run(f"curl -s --max-time 2 http://{elsewhere}:9295/healthz").rc != 0
     assert ask(lb, "address=http://127.0.0.11:14265", "-H 'Host: lb.example.org'")[0] == 403
 
 
 def test_a_restart_refuses_no_check_and_changes_no_verdict(lb):
-    """The socket stays open, and what is registered is known although Consul does not answer."""
+    """The socket stays open, and the registered addresses are known even while Consul does not answer."""
     outputs = {address: consul_check(lb, address)["Output"] for address in NODES}
     for _ in range(3):
         lb.sh("systemctl restart iri-node-check")
@@ -131,7 +131,7 @@ def test_a_restart_refuses_no_check_and_changes_no_verdict(lb):
         lb.wait_up(address, seconds=40)
 
 
-def test_back_to_programs_removes_it(play, lb):
+def test_exec_mode_removes_the_service(play, lb):
     play(*BOTH)
     for address in NODES:
         lb.register(address, TAGS.get(address, ()))
@@ -143,7 +143,7 @@ def test_back_to_programs_removes_it(play, lb):
     assert changed(play()) == 0
 
 
-def test_resident_again_for_the_uninstall(play, lb):
+def test_resident_mode_again_for_the_uninstall(play, lb):
     for address in NODES:
         lb.deregister(f"{address}:14265")
     play(*RESIDENT)

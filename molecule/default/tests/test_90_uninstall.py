@@ -1,4 +1,4 @@
-"""Row 5: the uninstall removes what the install made, and nothing else."""
+"""The uninstall removes what the install created, and nothing else."""
 
 from conftest import changed
 
@@ -13,7 +13,7 @@ GONE = [
 ]  # fmt: skip
 
 
-def test_uninstall_removes_what_the_install_made(play, lb):
+def test_the_uninstall_removes_what_the_install_created(play, lb):
     assert changed(play(*UNINSTALL)) > 0
     for path in GONE:
         assert not lb.host.file(path).exists, path
@@ -27,7 +27,7 @@ def test_uninstall_removes_what_the_install_made(play, lb):
 
 def test_the_firewall_is_off_again(lb):
     assert "Status: inactive" in lb.sh("ufw status")
-    assert "ufw allow 8888/tcp" in lb.sh("ufw show added"), "a rule of somebody else"
+    assert "ufw allow 8888/tcp" in lb.sh("ufw show added"), "somebody else's rule"
     assert "14267" not in lb.sh("ufw show added")
 
 
@@ -37,11 +37,11 @@ def test_what_was_there_before_is_untouched(lb):
     assert lb.sh("docker ps --format '{{.Names}} {{.Image}}'") == "somebody somebody/else:1"
 
 
-def test_second_uninstall_changes_nothing(play):
+def test_a_second_uninstall_changes_nothing(play):
     assert changed(play(*UNINSTALL)) == 0
 
 
-def test_a_file_of_somebody_else_is_not_written_over(play, lb):
+def test_somebody_elses_file_is_not_overwritten(play, lb):
     lb.sh("echo mine > /etc/haproxy/haproxy.cfg")
     run = play(check=False)
     assert run.returncode != 0
@@ -49,7 +49,7 @@ def test_a_file_of_somebody_else_is_not_written_over(play, lb):
     assert changed(run) == 0
 
 
-def test_missing_docker_names_the_variable(play, lb):
+def test_without_docker_the_message_names_the_variable(play, lb):
     lb.sh("rm /etc/haproxy/haproxy.cfg && mv /usr/bin/docker /usr/bin/docker.away")
     try:
         run = play(check=False)

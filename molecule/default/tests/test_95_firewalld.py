@@ -1,11 +1,11 @@
-"""Row 4 with firewalld, which is installed and off. Begins on a host without the installation."""
+"""configure_firewall with firewalld, which is installed but inactive. Starts on a host without the installation."""
 
 from conftest import reachable
 
 ON = ("-e", "configure_firewall=true", "-e", "ssh_port=2222")
 
 
-def test_firewalld_opens_what_is_needed(play, lb):
+def test_firewalld_opens_the_required_ports(play, lb):
     lb.sh("apt-get -qq purge --yes ufw && apt-get -qq install --yes firewalld && systemctl disable --now firewalld")
     assert reachable(8888)
     play(*ON)
@@ -20,5 +20,5 @@ def test_the_uninstall_closes_it(play, lb):
     play("--tags=uninstall", "-e", "uninstall_playbook=yes")
     assert lb.host.run("systemctl is-active firewalld").stdout.strip() == "inactive"
     assert lb.host.run("systemctl is-enabled firewalld").stdout.strip() == "disabled"
-    assert lb.sh("firewall-offline-cmd --list-ports") == "8888/tcp", "a rule of somebody else"
+    assert lb.sh("firewall-offline-cmd --list-ports") == "8888/tcp", "somebody else's rule"
     assert not lb.host.file("/etc/iri-lb-haproxy").exists

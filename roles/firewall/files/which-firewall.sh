@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Prints the firewall of this host, and whether it is on: the one that is on, else $1 if it is installed, else one that is, else nothing.
+# Prints the firewall of this host and whether it is on: the active one, else $1 if it is installed, else any that is
+# installed, else nothing.
 export LC_ALL=C
 if [ "$(firewall-cmd --state 2>&1)" = running ]; then
   echo firewalld on

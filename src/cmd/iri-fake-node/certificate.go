@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// tls is how to speak https, nil for http.
+// tls returns the TLS configuration, nil for plain HTTP.
 func (o options) tls() (*tls.Config, error) {
 	var (
 		certificate tls.Certificate
@@ -26,7 +26,7 @@ func (o options) tls() (*tls.Config, error) {
 		}
 	case o.selfSigned:
 		if certificate, err = selfSigned(o.listen); err != nil {
-			return nil, fmt.Errorf("make a certificate: %w", err)
+			return nil, fmt.Errorf("create a certificate: %w", err)
 		}
 	default:
 		return nil, nil
@@ -34,7 +34,7 @@ func (o options) tls() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}, nil
 }
 
-// selfSigned makes a certificate for localhost and the address, good for a day.
+// selfSigned creates a certificate for localhost and the IP address, valid for a day.
 func selfSigned(address string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -10,17 +10,17 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// peek is how much of a body is looked at for its command.
-const peek = 64 << 10
+// maxPeek is how many bytes of a body are searched for the command.
+const maxPeek = 64 << 10
 
-// logged writes one line for each request.
-func logged(next http.Handler, log hclog.Logger) http.Handler {
+// logRequests logs every request.
+func logRequests(next http.Handler, log hclog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		head, _ := io.ReadAll(io.LimitReader(r.Body, peek))
+		head, _ := io.ReadAll(io.LimitReader(r.Body, maxPeek))
 		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(head), r.Body))
 		recorder := &statusRecorder{ResponseWriter: w}
-		defer func() { // also when the handler drops the connection by a panic
+		defer func() { // even if the handler panics to drop the connection
 			log.Info("request", "method", r.Method, "path", r.URL.Path, "command", command(head), "status", recorder.status,
 				"from", r.RemoteAddr, "forwarded_for", r.Header.Get("X-Forwarded-For"), "took", time.Since(start))
 		}()
@@ -38,7 +38,7 @@ func command(body []byte) string {
 
 type statusRecorder struct {
 	http.ResponseWriter
-	// status is 0 until an answer was begun.
+	// status is 0 until the response starts.
 	status int
 }
 
@@ -54,5 +54,5 @@ func (r *statusRecorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// Unwrap lets http.ResponseController find what the writer can do besides.
+// Unwrap lets http.ResponseController use the optional methods of the writer.
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

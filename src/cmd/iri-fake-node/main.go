@@ -1,4 +1,4 @@
-// Command iri-fake-node answers as an IRI node does, for tests and demos.
+// Command iri-fake-node is a fake IRI node for tests and demos.
 package main
 
 import (

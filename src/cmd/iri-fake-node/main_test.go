@@ -24,21 +24,21 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
 )
 
-func TestUsage(t *testing.T) {
+func TestHelpListsVersionsOnStandardOutput(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	assert.Zero(t, run(t.Context(), []string{"-h"}, &stdout, &stderr))
 	assert.Contains(t, stdout.String(), strings.Join(iritest.Versions(), ", "))
 	assert.Empty(t, stderr.String())
 }
 
-func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
+func TestWrongUsageIsExplained(t *testing.T) {
 	for args, want := range map[string]string{
-		"-version 2.0":        `-version "2.0" is not known (known: 1.4.1.7`,
+		"-version 2.0":        `-version "2.0" is unknown (known: 1.4.1.7`,
 		"-milestone x":        "milestone",
 		"-nonsense":           "-nonsense",
 		"extra":               `unexpected argument "extra"`,
-		"-cert a":             "-cert and -key are only used together",
-		"-tls -cert a -key b": "leave it out when -cert is given",
+		"-cert a":             "-cert and -key must be given together",
+		"-tls -cert a -key b": "omit it if -cert is given",
 		"-tls=x":              "tls",
 	} {
 		var stdout, stderr bytes.Buffer
@@ -48,7 +48,7 @@ func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestAFailureIsToldWithItsAddress(t *testing.T) {
+func TestErrorsNameTheAddressOrTheFlags(t *testing.T) {
 	taken := listen(t)
 	for _, tt := range []struct{ args, want string }{
 		{"-listen " + taken.Addr().String(), "listen on " + taken.Addr().String()},
@@ -114,7 +114,7 @@ func nodeInfo(t *testing.T, url string, opts iri.Options) (iri.NodeInfo, error) 
 	return client.NodeInfo(t.Context())
 }
 
-func TestItAnswersAsAskedAndCanBeChanged(t *testing.T) {
+func TestFlagsSetTheStateAndControlChangesIt(t *testing.T) {
 	address, _ := start(t, "-name", "node-1", "-milestone", "5000", "-behind", "2", "-version", "1.7.1-RELEASE")
 	url := "http://" + address
 	info, err := nodeInfo(t, url, iri.Options{})
@@ -122,7 +122,7 @@ func TestItAnswersAsAskedAndCanBeChanged(t *testing.T) {
 	assert.Equal(t, "1.7.1-RELEASE", info.AppVersion)
 	assert.EqualValues(t, 5000, *info.LatestMilestone)
 	assert.EqualValues(t, 4998, *info.SolidMilestone)
-	assert.EqualValues(t, 4898, *info.SnapshotMilestone, "not just started")
+	assert.EqualValues(t, 4898, *info.SnapshotMilestone, "a snapshot well before the latest milestone")
 
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url+"/_fake/state", strings.NewReader(`{"behind":0}`))
 	require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestItAnswersAsAskedAndCanBeChanged(t *testing.T) {
 	assert.EqualValues(t, 5000, *info.SolidMilestone)
 }
 
-func TestPoWIsAllowedOnlyWhenAsked(t *testing.T) {
+func TestPoWIsPermittedOnlyWithItsFlag(t *testing.T) {
 	for flag, want := range map[string]iri.Kind{"-pow": iri.KindFailed, "-pow=false": iri.KindDenied} {
 		address, _ := start(t, flag)
 		client, err := iri.New("http://"+address, iri.Options{})
@@ -145,7 +145,7 @@ func TestPoWIsAllowedOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-func TestItSpeaksTLSWithACertificateOfItsOwn(t *testing.T) {
+func TestTLSFlagServesASelfSignedCertificate(t *testing.T) {
 	address, _ := start(t, "-tls")
 	_, err := nodeInfo(t, "https://"+address, iri.Options{})
 	assert.Equal(t, iri.KindCertificate, iri.KindOf(err))
@@ -153,7 +153,7 @@ func TestItSpeaksTLSWithACertificateOfItsOwn(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestEveryRequestIsALine(t *testing.T) {
+func TestVerboseLogsEveryRequest(t *testing.T) {
 	address, stdout := start(t, "-v", "-name", "node-1")
 	_, err := nodeInfo(t, "http://"+address, iri.Options{})
 	require.NoError(t, err)
@@ -161,7 +161,7 @@ func TestEveryRequestIsALine(t *testing.T) {
 	assert.Regexp(t, `node-1: request: method=POST path=/ command=getNodeInfo status=200 from=127\.0\.0\.1:`, stdout.String())
 }
 
-func TestACertificateFromFiles(t *testing.T) {
+func TestCertificatesAreReadFromFiles(t *testing.T) {
 	certificate, err := selfSigned("127.0.0.1:1")
 	require.NoError(t, err)
 	cert, key := writePEM(t, certificate)

@@ -20,32 +20,32 @@ import (
 
 const usage = `Usage: iri-fake-node [flags]
 
-Answers IRI's HTTP API as a node does, with made-up contents. For tests only.
+Serves IRI's HTTP API with invented contents. For tests only.
 
 Flags:
-  -listen ADDRESS    where to listen (default 127.0.0.1:14265)
-  -name NAME         sent with every answer as the header X-Fake-Node
+  -listen ADDRESS    listen on this address (default 127.0.0.1:14265)
+  -name NAME         name sent with every response as the header X-Fake-Node
                      (default: the address)
-  -version VERSION   answer as this one does (default 1.8.6), one of
+  -version VERSION   version to imitate (default 1.8.6), one of
                      %s
-  -pow               allow attachToTangle (versions before 1.5.6 always do)
-  -milestone N       the latest milestone (default 1000)
-  -behind N          milestones that are not solid yet (default 0)
-  -trust-loopback    refuse nothing to loopback, as a real node does
-  -tls               speak https with a self-signed certificate
-  -cert FILE         speak https with this certificate (PEM) …
-  -key FILE          … and its key
+  -pow               permit attachToTangle (versions before 1.5.6 always do)
+  -milestone N       latest milestone (default 1000)
+  -behind N          number of milestones that are not solid yet (default 0)
+  -trust-loopback    refuse nothing to clients on loopback, as IRI does
+  -tls               serve https with a self-signed certificate
+  -cert FILE         serve https with this certificate (PEM)
+  -key FILE          and this key (PEM)
   -v                 log every request
-  -h                 this help
+  -h                 show this help
 
 While it runs, from this host only:
   curl -X PUT -d '{"behind":5}' http://127.0.0.1:14265/_fake/state
   curl -X PUT -d '{"fault":"drop","faultCommands":["getNodeInfo"]}' http://127.0.0.1:14265/_fake/state
-  curl http://127.0.0.1:14265/_fake/state      all that can be set
-  curl http://127.0.0.1:14265/_fake/counters   requests by command
+  curl http://127.0.0.1:14265/_fake/state      everything that can be set
+  curl http://127.0.0.1:14265/_fake/counters   number of requests by command
 Faults: %s
 
-Exit codes: 0 stopped by a signal, 1 failed, 3 wrong usage.
+Exit codes: 0 stopped by a signal, 1 error, 3 wrong usage.
 `
 
 const (
@@ -98,11 +98,11 @@ func parse(args []string) (options, error) {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case !slices.Contains(iritest.Versions(), o.version):
-		return o, fmt.Errorf("-version %q is not known (known: %s)", o.version, strings.Join(iritest.Versions(), ", "))
+		return o, fmt.Errorf("-version %q is unknown (known: %s)", o.version, strings.Join(iritest.Versions(), ", "))
 	case (o.cert == "") != (o.key == ""):
-		return o, errors.New("-cert and -key are only used together")
+		return o, errors.New("-cert and -key must be given together")
 	case o.cert != "" && o.selfSigned:
-		return o, errors.New("-tls makes a certificate of its own: leave it out when -cert is given")
+		return o, errors.New("-tls creates a certificate: omit it if -cert is given")
 	}
 	if o.name == "" {
 		o.name = o.listen
@@ -155,5 +155,5 @@ func handler(opts options, log hclog.Logger) http.Handler {
 	if !opts.logRequests {
 		return mux
 	}
-	return logged(mux, log)
+	return logRequests(mux, log)
 }

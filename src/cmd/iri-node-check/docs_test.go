@@ -19,7 +19,7 @@ const (
 	completion = "../../../roles/iri-node-check/files/iri-node-check.bash"
 )
 
-// everyFlag has the long names of both ways to call the program, and the letters.
+// everyFlag returns all flags of both ways to call the program.
 func everyFlag() (check, serve []string) {
 	settings := nodecheck.NewSettings()
 	for _, s := range settings.All() {
@@ -35,7 +35,7 @@ func everyFlag() (check, serve []string) {
 	return append(check, "--ca-file", "--cert-file", "--key-file", "--user-file", "--json", "--explain", "--version"), serve
 }
 
-func TestEveryFlagIsInTheHelpAndHasAnExample(t *testing.T) {
+func TestTheHelpHasEveryFlagWithAnExample(t *testing.T) {
 	check, serve := everyFlag()
 	for _, tt := range []struct {
 		text  string
@@ -51,7 +51,7 @@ func TestEveryFlagIsInTheHelpAndHasAnExample(t *testing.T) {
 	}
 }
 
-func TestEveryFlagIsInTheManPage(t *testing.T) {
+func TestTheManPageHasEveryFlag(t *testing.T) {
 	text, err := os.ReadFile(manPage)
 	require.NoError(t, err)
 	check, serve := everyFlag()
@@ -60,7 +60,7 @@ func TestEveryFlagIsInTheManPage(t *testing.T) {
 	}
 }
 
-// complete is what bash would offer.
+// complete returns what bash offers.
 func complete(t *testing.T, line string) []string {
 	t.Helper()
 	script := `. "$1"; read -ra COMP_WORDS <<<"$2"; [[ $2 != *' ' ]] || COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))

@@ -18,7 +18,7 @@ type options struct {
 	version       bool
 }
 
-// files hold what must not stand on a command line, or is too long for it.
+// files are the flags that name files: their contents are secret, or too long for a command line.
 type files struct{ ca, cert, key, user string }
 
 func (f *files) register(flags *flag.FlagSet) {
@@ -28,14 +28,14 @@ func (f *files) register(flags *flag.FlagSet) {
 	flags.StringVar(&f.user, "user-file", "", "")
 }
 
-// connection reads the files. Errors name the flag.
+// connection reads the files. Errors name the flag and never contain a secret.
 func (f files) connection() (iri.Options, error) {
 	var (
 		opts iri.Options
 		err  error
 	)
 	if (f.cert == "") != (f.key == "") {
-		return opts, errors.New("--cert-file and --key-file are only used together: a certificate is of no use without its key")
+		return opts, errors.New("--cert-file and --key-file must be given together")
 	}
 	if f.ca != "" {
 		if opts.Roots, err = iri.ReadRoots(f.ca); err != nil {
@@ -55,8 +55,7 @@ func (f files) connection() (iri.Options, error) {
 	return opts, nil
 }
 
-// parse returns flag.ErrHelp for -h. Its other errors name the flag and say what
-// to write instead.
+// parse returns flag.ErrHelp for -h. Other errors name the flag and say what to write instead.
 func parse(args []string) (options, error) {
 	var opts options
 	settings := nodecheck.NewSettings()
@@ -76,17 +75,17 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&opts.json, "json", false, "")
 	flags.BoolVar(&opts.explain, "explain", false, "")
 	flags.BoolVar(&opts.version, "version", false, "")
-	if err := flags.Parse(separate(args)); err != nil {
+	if err := flags.Parse(splitShortFlags(args)); err != nil {
 		return opts, flagError(err)
 	}
 	if opts.version {
 		return opts, nil
 	}
 	if flags.NArg() > 0 {
-		return opts, fmt.Errorf("unexpected argument %q: the node's address goes after -a", hideUser(flags.Arg(0)))
+		return opts, fmt.Errorf("unexpected argument %q: write -a before the address of the node", hideCredentials(flags.Arg(0)))
 	}
 	if opts.json && opts.explain {
-		return opts, errors.New("--json and --explain cannot be together: --json has all that --explain shows")
+		return opts, errors.New("--json and --explain are mutually exclusive: --json contains everything that --explain shows")
 	}
 	var err error
 	opts.request, err = settings.Request()
@@ -99,9 +98,9 @@ func newFlags() *flag.FlagSet {
 	return flags
 }
 
-// separate splits what getopts, which the older check was written with, takes as
-// one argument: -ik is -i -k, and -t5 is -t 5.
-func separate(args []string) []string {
+// splitShortFlags splits combined short flags as getopts does, which the shell script that this program replaces
+// used: -ik is -i -k, and -t5 is -t 5.
+func splitShortFlags(args []string) []string {
 	const withValue, without = "atnmrw", "pkih"
 	var out []string
 	for i := 0; i < len(args); i++ {
@@ -119,7 +118,7 @@ func separate(args []string) []string {
 			out = append(out, "-"+letters)
 		case len(letters) > 1:
 			out = append(out, "-"+letters[:1], letters[1:])
-		default: // what follows is its value, also when it looks like a flag
+		default: // the next argument is the value, even if it looks like a flag
 			out = append(out, "-"+letters)
 			if i++; i < len(args) {
 				out = append(out, args[i])
@@ -129,19 +128,19 @@ func separate(args []string) []string {
 	return out
 }
 
-// flagError says it in our words: the flag package does not show what to write.
+// flagError rewrites the errors of package flag in the form of our own.
 func flagError(err error) error {
 	text := err.Error()
 	if name, found := strings.CutPrefix(text, "flag needs an argument: "); found {
-		return fmt.Errorf("%s: its value is missing", dashes(name))
+		return fmt.Errorf("%s: the value is missing", dashes(name))
 	}
 	if name, found := strings.CutPrefix(text, "flag provided but not defined: "); found {
-		return fmt.Errorf("%s: there is no such flag", dashes(name))
+		return fmt.Errorf("%s: unknown flag", dashes(name))
 	}
 	return err
 }
 
-// dashes writes a flag as the help does: the flag package knows only one dash.
+// dashes writes a flag as the help does; package flag reports it with one dash.
 func dashes(name string) string {
 	if len(name) > 2 && !strings.HasPrefix(name, "--") {
 		return "-" + name
@@ -149,8 +148,8 @@ func dashes(name string) string {
 	return name
 }
 
-// hideUser keeps a password that was written at the wrong place out of the logs.
-func hideUser(text string) string {
+// hideCredentials keeps a password in a misplaced address out of the logs.
+func hideCredentials(text string) string {
 	if at := strings.LastIndex(text, "@"); at >= 0 {
 		return "***" + text[at:]
 	}

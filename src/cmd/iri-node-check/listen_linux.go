@@ -10,15 +10,15 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// listen takes the socket that systemd hands over: it stays open over a restart
-// of this program, so that no check is lost.
+// listen returns the socket passed by systemd, which stays open while this program restarts, so that no check is lost.
+// Without one it listens on address.
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	inherited, err := activation.Listeners()
 	if err != nil {
-		return nil, fmt.Errorf("take over systemd's socket: %w", err)
+		return nil, fmt.Errorf("use the socket passed by systemd: %w", err)
 	}
 	if len(inherited) == 0 || inherited[0] == nil {
-		// A check is a connection of its own that lives for milliseconds.
+		// Consul opens a connection per check, which lives for milliseconds: no TCP keep-alive.
 		listener, err := (&net.ListenConfig{KeepAlive: -1, Control: deferAccept}).Listen(ctx, "tcp", address)
 		if err != nil {
 			return nil, fmt.Errorf("--listen: %w", err)
@@ -27,13 +27,13 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	}
 	addr, err := netip.ParseAddrPort(inherited[0].Addr().String())
 	if err != nil || !addr.Addr().IsLoopback() {
-		return nil, fmt.Errorf("systemd's socket listens on %s, which is not loopback", inherited[0].Addr())
+		return nil, fmt.Errorf("the socket passed by systemd listens on %s, which is not a loopback address", inherited[0].Addr())
 	}
 	return inherited[0], nil
 }
 
-// deferAccept lets the kernel hold a connection back until its request is there:
-// to be woken twice would be a fifth of what a check costs.
+// deferAccept makes the kernel wait for the request before it hands over a connection: a second wakeup would be a
+// fifth of the CPU time of a check.
 func deferAccept(_, _ string, raw syscall.RawConn) error {
 	const seconds = 1
 	var err error

@@ -1,4 +1,4 @@
-// Command iri-node-check tells Consul whether an IRI node may get requests.
+// Command iri-node-check is a Consul check that decides whether an IRI node may serve requests.
 package main
 
 import (
@@ -15,14 +15,12 @@ import (
 var version = "unknown"
 
 func main() {
-	// net/http logs what odd servers do, and Consul takes standard error for a
-	// part of the check's output.
+	// net/http logs misbehaviour of servers to standard error, which Consul includes in the output of the check.
 	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if serving(os.Args[1:]) {
-		// It waits far more than it works: a second thread would mostly be woken to
-		// find nothing to do. A single check has no time to win that back.
+	if isServe(os.Args[1:]) {
+		// The server is idle most of the time; further threads would mostly be woken to find nothing to do.
 		runtime.GOMAXPROCS(1)
 	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -46,8 +46,8 @@ func (n *nodes) close() {
 	}
 }
 
-// node {JSON} starts the script's nodes, or changes them: $NODE speaks http, $TLS
-// https, $HOST is the plain one without http://, and $CERT the certificate.
+// node {JSON} starts the nodes of the script or changes their state: $NODE is the URL of the one with http and $HOST
+// its host and port, $TLS the URL of the one with https and $CERT its certificate.
 func node(ts *testscript.TestScript, _ bool, args []string) {
 	n := ts.Value(nodeKey{}).(*nodes)
 	if n.plain == nil {
@@ -66,8 +66,8 @@ func node(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// tls-node NAME starts a node at $TLS7 whose certificate is for this
-// name and that asks for one: ca.pem, lb.pem and lb.key are then in the folder.
+// tls-node NAME starts a node at $TLS7 that has a certificate for this name and requires a client certificate. It
+// writes ca.pem, lb.pem and lb.key.
 func tlsNode(ts *testscript.TestScript, _ bool, args []string) {
 	authority, end := iritest.NewAuthority(), time.Now().Add(time.Hour)
 	server, err := iritest.NewServerOn("127.0.0.1:0", &tls.Config{
@@ -82,7 +82,7 @@ func tlsNode(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// sent COMMAND fails unless a node was sent this command; "! sent" is the contrary.
+// sent COMMAND fails unless a node received this command; "! sent" fails if one did.
 func sent(ts *testscript.TestScript, neg bool, args []string) {
 	n := ts.Value(nodeKey{}).(*nodes)
 	if count := n.plain.Count(args[0]) + n.tls.Count(args[0]); (count > 0) == neg {
@@ -90,11 +90,11 @@ func sent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// exit CODE ARGS… runs the check in this process, which is much faster than exec,
-// and wants this exit code; stdout and stderr are then to be looked at as usual.
+// exit CODE ARGS… runs the program in this process, which is much faster than exec, and fails unless it returns this
+// exit code. stdout and stderr can be checked as usual.
 func exit(ts *testscript.TestScript, _ bool, args []string) {
 	for i, arg := range args {
-		if i > 0 && strings.HasSuffix(args[i-1], "-file") { // the script's folder is not this process's
+		if i > 0 && strings.HasSuffix(args[i-1], "-file") { // paths are relative to the folder of the script
 			if path := ts.MkAbs(arg); exists(path) {
 				args[i] = path
 			}
@@ -111,7 +111,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func TestFlagsAreTakenAsGetoptsDid(t *testing.T) {
+func TestCombinedShortFlagsAreSplitAsByGetopts(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"-a URL -i", "-a URL -i"},
 		{"-ik -a URL", "-i -k -a URL"},
@@ -128,7 +128,7 @@ func TestFlagsAreTakenAsGetoptsDid(t *testing.T) {
 		{"-a URL - x -ik", "-a URL - x -i -k"},
 		{"-- -ik", "-- -i -k"},
 	} {
-		assert.Equal(t, tt.want, strings.Join(separate(strings.Fields(tt.args)), " "), tt.args)
+		assert.Equal(t, tt.want, strings.Join(splitShortFlags(strings.Fields(tt.args)), " "), tt.args)
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 )
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if serving(args) {
+	if isServe(args) {
 		return runServe(ctx, args[1:], stdout, stderr)
 	}
 	opts, err := parse(args)
@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return int(result.Verdict())
 }
 
-func serving(args []string) bool { return len(args) > 0 && args[0] == "serve" }
+func isServe(args []string) bool { return len(args) > 0 && args[0] == "serve" }
 
 func (o options) client() (*iri.Client, error) {
 	connection, err := o.files.connection()

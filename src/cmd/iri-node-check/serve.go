@@ -24,45 +24,46 @@ import (
 
 const serveUsage = `Usage: iri-node-check serve [flags]
 
-Stays, and answers Consul's HTTP checks on loopback, so that no process has to
-be started for a check:
+Serves Consul's HTTP checks on loopback, so that Consul does not have to start a
+process for each check:
 
   http://127.0.0.1:9295/check?address=http://10.10.0.110:14265&pow=true
 
-by 200 (passing), 429 (warning) or 503 (critical), and the line that
-iri-node-check prints. The keys are the long names of its flags, see
-iri-node-check -h; those without a value there take true or false here.
+The status is 200 (passing), 429 (warning) or 503 (critical), the body the line
+that iri-node-check prints. The keys of the query are the long names of its
+flags, see iri-node-check -h; flags without a value take true or false here.
 
-Connections to nodes are kept, checks asked for at the same time are one
-request, and only addresses that are registered in Consul are ever contacted.
+Connections to nodes are kept open, concurrent identical checks share one
+request, and only addresses that are registered in Consul are contacted.
 
 Flags:
-  --listen ADDRESS   where to listen, on loopback (default 127.0.0.1:9295),
-                     unless systemd hands over a socket.
+  --listen ADDRESS   listen on this loopback address (default 127.0.0.1:9295),
+                     unless systemd passes a socket.
                      Example: --listen 127.0.0.1:9305
-  --consul URL       the Consul agent that knows which addresses are registered
+  --consul URL       Consul agent to read the registered addresses from
                      (default http://127.0.0.1:8500).
                      Example: --consul http://127.0.0.1:8501
-  --token-file FILE  its token; it may read the service and all Consul nodes.
+  --token-file FILE  ACL token for it, with read access to the service and to
+                     all Consul nodes.
                      Example: --token-file /etc/iri-node-check/consul_token
-  --service NAME     the nodes' service (default iri). Example: --service iri2
+  --service NAME     service of the nodes (default iri). Example: --service iri2
   --state-file FILE  keep the registered addresses in this file, so that a
-                     restart while Consul is away changes no verdict.
+                     restart while Consul is down does not change any verdict.
                      Example: --state-file /var/lib/iri-node-check/registered
-  --at-once N        ask at most so many nodes at the same time (default 256).
+  --at-once N        check at most this many nodes at a time (default 256).
                      Example: --at-once 512
   --log-level LEVEL  trace, debug, info, warn or error (default info).
                      Example: --log-level debug
-  --ca-file FILE     for all nodes, as for a single check, e.g.
+  --ca-file FILE     as for a single check, but for all nodes, e.g.
   --cert-file FILE   --ca-file /etc/ssl/iri-ca.pem --cert-file lb.pem
   --key-file FILE    --key-file lb.key
   --user-file FILE   --user-file /etc/iri-node-check/user
-  -h, --help         this help
+  -h, --help         show this help
 
-/healthz answers while the program works, /readyz once it is known which
-addresses are registered.
+/healthz responds with 200 while the program works, /readyz once the registered
+addresses are known.
 
-Exit codes: 0 stopped by a signal, 1 failed, 3 wrong usage.
+Exit codes: 0 stopped by a signal, 1 error, 3 wrong usage.
 `
 
 type serveOptions struct {
@@ -113,23 +114,23 @@ func parseServe(args []string) (serveOptions, error) {
 	consul, consulErr := url.Parse(o.consul)
 	switch {
 	case flags.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", hideUser(flags.Arg(0)))
+		return o, fmt.Errorf("unexpected argument %q", hideCredentials(flags.Arg(0)))
 	case err != nil || !addr.Addr().IsLoopback():
 		return o, fmt.Errorf("--listen %q is not a loopback address and port such as 127.0.0.1:9295", o.listen)
 	case consulErr != nil || (consul.Scheme != "http" && consul.Scheme != "https") || consul.Host == "":
-		return o, fmt.Errorf("--consul %q is not a URL such as http://127.0.0.1:8500", hideUser(o.consul))
+		return o, fmt.Errorf("--consul %q is not a URL such as http://127.0.0.1:8500", hideCredentials(o.consul))
 	case o.service == "":
 		return o, errors.New("--service is empty; write for example --service iri")
 	case o.atOnce < 1:
-		return o, fmt.Errorf("--at-once %d: write a number from 1 on, for example --at-once 256", o.atOnce)
+		return o, fmt.Errorf("--at-once %d: the minimum is 1; write for example --at-once 256", o.atOnce)
 	case hclog.LevelFromString(o.logLevel) == hclog.NoLevel:
-		return o, fmt.Errorf("--log-level %q is not trace, debug, info, warn or error", o.logLevel)
+		return o, fmt.Errorf("--log-level %q is none of trace, debug, info, warn and error", o.logLevel)
 	}
 	return o, nil
 }
 
-// headerTime bounds how long a client may take to send its request.
-const headerTime = 5 * time.Second
+// headerTimeout limits how long a client may take to send its request.
+const headerTimeout = 5 * time.Second
 
 func serve(ctx context.Context, opts serveOptions, connection iri.Options, log hclog.Logger) error {
 	client, err := registry.NewClient(opts.consul, opts.tokenFile, opts.service, nil)
@@ -143,7 +144,7 @@ func serve(ctx context.Context, opts serveOptions, connection iri.Options, log h
 	catalog := resident.NewCatalog(client, opts.stateFile, log)
 	server := &http.Server{
 		Handler:           resident.NewServer(catalog, connection, opts.atOnce),
-		ReadHeaderTimeout: headerTime,
+		ReadHeaderTimeout: headerTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
@@ -168,9 +169,9 @@ func serve(ctx context.Context, opts serveOptions, connection iri.Options, log h
 	}
 }
 
-// stop lets running checks finish: an answer that is missing is critical.
+// stop waits for running checks, because Consul takes a missing response as critical.
 func stop(server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), headerTime)
+	ctx, cancel := context.WithTimeout(context.Background(), headerTimeout)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
 		return server.Close()
@@ -178,14 +179,14 @@ func stop(server *http.Server) error {
 	return nil
 }
 
-// watchdog tells systemd that the program lives as long as it answers itself.
+// watchdog notifies systemd while the program responds to its own requests.
 func watchdog(ctx context.Context, addr net.Addr) {
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
 		return
 	}
-	client := &http.Client{Timeout: every / 4}
-	ticker := time.NewTicker(every / 3)
+	client := &http.Client{Timeout: interval / 4}
+	ticker := time.NewTicker(interval / 3)
 	defer ticker.Stop()
 	for {
 		select {

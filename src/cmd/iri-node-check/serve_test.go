@@ -22,22 +22,22 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
 )
 
-func TestWrongUsageOfServeSaysWhatToWrite(t *testing.T) {
+func TestWrongUsageOfServeIsExplained(t *testing.T) {
 	for args, want := range map[string]string{
 		"--listen 0.0.0.0:9295":         `--listen "0.0.0.0:9295" is not a loopback address and port such as 127.0.0.1:9295`,
 		"--listen localhost:9295":       "is not a loopback address",
 		"--listen 9295":                 "is not a loopback address",
-		"--at-once 0":                   "--at-once 0: write a number from 1 on",
-		"--log-level loud":              `--log-level "loud" is not trace`,
+		"--at-once 0":                   "--at-once 0: the minimum is 1",
+		"--log-level loud":              `--log-level "loud" is none of trace`,
 		"--service=":                    "--service is empty",
-		"--nonsense":                    "--nonsense: there is no such flag",
+		"--nonsense":                    "--nonsense: unknown flag",
 		"http://me:S3cr3t@127.0.0.1:1":  "unexpected argument",
 		"--user-file /missing":          "--user-file: open /missing",
-		"--cert-file /x":                "only used together",
+		"--cert-file /x":                "must be given together",
 		"--consul 127.0.0.1:8500":       `--consul "127.0.0.1:8500" is not a URL such as http://127.0.0.1:8500`,
 		"--consul http://[::1:8500":     "is not a URL",
-		"--pow":                         "--pow: there is no such flag",
-		"--listen 127.0.0.1:1 --consul": "--consul: its value is missing",
+		"--pow":                         "--pow: unknown flag",
+		"--listen 127.0.0.1:1 --consul": "--consul: the value is missing",
 	} {
 		var stdout, stderr bytes.Buffer
 		assert.Equal(t, exitUsage, run(t.Context(), append([]string{"serve"}, strings.Fields(args)...), &stdout, &stderr), args)
@@ -48,7 +48,7 @@ func TestWrongUsageOfServeSaysWhatToWrite(t *testing.T) {
 	}
 }
 
-func TestServeSaysWhyItCannotStart(t *testing.T) {
+func TestServeReportsWhyItCannotStart(t *testing.T) {
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = taken.Close() }()
@@ -62,7 +62,7 @@ func TestServeSaysWhyItCannotStart(t *testing.T) {
 	}
 }
 
-// output can be read while it is written.
+// output is a buffer that can be read while it is written.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -80,7 +80,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// fakeConsul answers the one question that is asked of it, to who has the token.
+// fakeConsul has the node registered and requires the token T0ken.
 func fakeConsul(t *testing.T, node *iritest.Server) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(node.URL, "http://"))
@@ -103,7 +103,7 @@ func fakeConsul(t *testing.T, node *iritest.Server) string {
 	return server.URL
 }
 
-func TestServeFromStartToStop(t *testing.T) {
+func TestServeRunsUntilItsContextEnds(t *testing.T) {
 	t.Setenv("JOURNAL_STREAM", "8:1")
 	node := iritest.NewServer()
 	defer node.Close()

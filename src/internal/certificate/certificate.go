@@ -1,7 +1,7 @@
-// Package certificate reads the certificate that wallets see, its chain and its
-// key, from PEM files, and refuses what HAProxy could not serve.
+// Package certificate loads the TLS certificate that HAProxy presents to clients, with its chain and key, from PEM
+// files, and refuses what HAProxy could not serve.
 //
-// It owns what makes such a pair good and knows nothing of HAProxy's runtime API.
+// It decides whether a certificate and a key are usable; it does not know HAProxy's runtime API.
 package certificate
 
 import (
@@ -18,27 +18,26 @@ import (
 	"time"
 )
 
-// minRSABits is what HAProxy's OpenSSL wants of every key in the chain, else
-// HAProxy does not start ("key too small").
+// minRSABits is the minimum that OpenSSL's default security level requires of every key in the chain. With a smaller
+// one HAProxy does not start ("key too small").
 const minRSABits = 2048
 
-// keyTypes are the PEM types of keys that are not encrypted.
+// keyTypes are the PEM types of unencrypted keys.
 var keyTypes = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"}
 
-// Pair is a certificate with its chain and its key. Load checks them.
+// Pair is a certificate with its chain and key, as verified by [Load].
 type Pair struct {
 	leaf *x509.Certificate
 	text string
 }
 
-// Leaf is the certificate itself, the first of the chain.
+// Leaf is the first certificate of the chain.
 func (p Pair) Leaf() *x509.Certificate { return p.leaf }
 
-// PEM is the chain and then the key, encoded anew: no empty line, no comment,
-// nothing but PEM blocks. It is a secret.
+// PEM is the chain followed by the key, re-encoded: PEM blocks only, without comments and empty lines. It is a secret.
 func (p Pair) PEM() string { return p.text }
 
-// String keeps the key out of logs.
+// String is the subject of the certificate, which keeps the key out of logs.
 func (p Pair) String() string {
 	if p.leaf == nil {
 		return "no certificate"
@@ -46,11 +45,11 @@ func (p Pair) String() string {
 	return p.leaf.Subject.String()
 }
 
-// GoString does so for %#v.
+// GoString does the same for %#v.
 func (p Pair) GoString() string { return p.String() }
 
-// Load reads both files, which may be one, and checks that they belong together
-// and are valid now. Errors name the file.
+// Load reads the certificate and the key, which may be in the same file, and verifies that they match, that the
+// certificate is valid at the time now, and that its chain is strong enough for HAProxy. Errors name the file.
 func Load(certFile, keyFile string, now time.Time) (Pair, error) {
 	chain, err := readChain(certFile)
 	if err != nil {
@@ -74,8 +73,7 @@ func Load(certFile, keyFile string, now time.Time) (Pair, error) {
 	return Pair{chain[0], text.String()}, nil
 }
 
-// readChain returns at least one certificate. Other blocks are passed over: a
-// file may hold the key, too.
+// readChain returns at least one certificate. It skips other blocks, since the file may also contain the key.
 func readChain(path string) ([]*x509.Certificate, error) {
 	blocks, err := readBlocks(path)
 	if err != nil {
@@ -101,16 +99,16 @@ func readChain(path string) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// checkStrength refuses what HAProxy refuses with OpenSSL's default security level.
+// checkStrength refuses what OpenSSL's default security level refuses in HAProxy.
 func checkStrength(cert *x509.Certificate) error {
 	if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSABits {
-		return fmt.Errorf("its RSA key has %d bits; HAProxy's OpenSSL needs %d", key.N.BitLen(), minRSABits)
+		return fmt.Errorf("its RSA key has %d bits; HAProxy requires at least %d", key.N.BitLen(), minRSABits)
 	}
-	selfSigned := bytes.Equal(cert.RawSubject, cert.RawIssuer) // then nobody looks at the signature
+	selfSigned := bytes.Equal(cert.RawSubject, cert.RawIssuer) // then the signature is not verified
 	switch cert.SignatureAlgorithm {
 	case x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
 		if !selfSigned {
-			return fmt.Errorf("it is signed with %s, which HAProxy's OpenSSL refuses", cert.SignatureAlgorithm)
+			return fmt.Errorf("it is signed with %s, which HAProxy refuses", cert.SignatureAlgorithm)
 		}
 	}
 	return nil
@@ -119,9 +117,9 @@ func checkStrength(cert *x509.Certificate) error {
 func checkTime(cert *x509.Certificate, now time.Time) error {
 	switch {
 	case now.Before(cert.NotBefore):
-		return fmt.Errorf("is not valid before %s, and now is %s", stamp(cert.NotBefore), stamp(now))
+		return fmt.Errorf("is not valid before %s; the time now is %s", stamp(cert.NotBefore), stamp(now))
 	case now.After(cert.NotAfter):
-		return fmt.Errorf("has expired at %s, and now is %s", stamp(cert.NotAfter), stamp(now))
+		return fmt.Errorf("has expired at %s; the time now is %s", stamp(cert.NotAfter), stamp(now))
 	}
 	return nil
 }
@@ -132,7 +130,7 @@ type publicKey interface {
 	Equal(x crypto.PublicKey) bool
 }
 
-// readKey returns the first key of the file as a block without PEM headers.
+// readKey returns the first key of the file, without PEM headers, and its public key.
 func readKey(path string) (*pem.Block, publicKey, error) {
 	blocks, err := readBlocks(path)
 	if err != nil {
@@ -140,7 +138,7 @@ func readKey(path string) (*pem.Block, publicKey, error) {
 	}
 	for _, b := range blocks {
 		if b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED") {
-			return nil, nil, errors.New("is encrypted, and HAProxy has nobody to ask for the password: openssl pkey -in OLD -out NEW removes it")
+			return nil, nil, errors.New("is encrypted, but HAProxy cannot prompt for a passphrase; remove it with: openssl pkey -in OLD -out NEW")
 		}
 		if !slices.Contains(keyTypes, b.Type) {
 			continue
@@ -173,7 +171,7 @@ func parseKey(b *pem.Block) (publicKey, error) {
 			return public, nil
 		}
 	}
-	return nil, fmt.Errorf("a key of type %T cannot sign", key)
+	return nil, fmt.Errorf("keys of type %T cannot sign", key)
 }
 
 func readBlocks(path string) ([]*pem.Block, error) {

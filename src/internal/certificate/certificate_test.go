@@ -31,8 +31,7 @@ func ecKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// issue makes a certificate for the key, valid for a day before and behind now
-// that is moved by shift.
+// issue creates a self-signed certificate, valid from a day before to a day after now, moved by shift.
 func issue(t *testing.T, key crypto.Signer, shift time.Duration) string {
 	t.Helper()
 	template := &x509.Certificate{
@@ -44,7 +43,7 @@ func issue(t *testing.T, key crypto.Signer, shift time.Duration) string {
 	return block("CERTIFICATE", der)
 }
 
-// withSHA1 is signed by an RSA key of its own.
+// withSHA1 creates a certificate that is signed with SHA-1.
 func withSHA1(t *testing.T, subject, issuer string) string {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -58,7 +57,7 @@ func withSHA1(t *testing.T, subject, issuer string) string {
 	return block("CERTIFICATE", der)
 }
 
-func TestARootThatSignedItselfMayUseSHA1(t *testing.T) {
+func TestSelfSignedRootsMayUseSHA1(t *testing.T) {
 	key := ecKey(t)
 	_, err := load(t, issue(t, key, 0)+withSHA1(t, "root", "root"), pkcs8(t, key))
 	require.NoError(t, err)
@@ -91,7 +90,7 @@ func load(t *testing.T, cert, key string) (Pair, error) {
 	return Load(filepath.Join(dir, "cert"), filepath.Join(dir, "key"), now)
 }
 
-func TestEveryUsualKindOfKeyIsRead(t *testing.T) {
+func TestEveryKeyFormatIsSupported(t *testing.T) {
 	ec := ecKey(t)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
@@ -103,7 +102,7 @@ func TestEveryUsualKindOfKeyIsRead(t *testing.T) {
 	}{
 		"EC, PKCS #8": {ec, pkcs8(t, ec)},
 		"EC, SEC 1":   {ec, sec1(t, ec)},
-		"EC, with its parameters before it (openssl ecparam)": {ec, block("EC PARAMETERS", []byte{6, 8}) + sec1(t, ec)},
+		"EC, preceded by its parameters (openssl ecparam)": {ec, block("EC PARAMETERS", []byte{6, 8}) + sec1(t, ec)},
 		"RSA, PKCS #8": {rsaKey, pkcs8(t, rsaKey)},
 		"RSA, PKCS #1": {rsaKey, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey))},
 		"Ed25519":      {ed, pkcs8(t, ed)},
@@ -118,7 +117,7 @@ func TestEveryUsualKindOfKeyIsRead(t *testing.T) {
 	}
 }
 
-func TestThePairIsWrittenAnew(t *testing.T) {
+func TestThePairIsReencoded(t *testing.T) {
 	key, other := ecKey(t), ecKey(t)
 	leaf, next := issue(t, key, 0), issue(t, other, 0)
 	noise := "\n\nBag Attributes\n  friendlyName: show info\n\n"
@@ -131,7 +130,7 @@ func TestThePairIsWrittenAnew(t *testing.T) {
 	assert.Equal(t, pair.PEM(), again.PEM())
 }
 
-func TestTheKeyIsNotPrinted(t *testing.T) {
+func TestFormattingAPairDoesNotRevealTheKey(t *testing.T) {
 	key := ecKey(t)
 	pair, err := load(t, issue(t, key, 0), pkcs8(t, key))
 	require.NoError(t, err)
@@ -140,30 +139,30 @@ func TestTheKeyIsNotPrinted(t *testing.T) {
 	}
 }
 
-func TestWhatIsRefusedAndWhy(t *testing.T) {
+func TestUnusablePairsAreRefusedWithTheReason(t *testing.T) {
 	key, other := ecKey(t), ecKey(t)
 	cert := issue(t, key, 0)
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	require.NoError(t, err)
 	encrypted := "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n"
 	for name, c := range map[string]struct{ cert, key, file, want string }{
-		"no certificate":           {"hello\n", pkcs8(t, key), "cert", "holds no certificate in PEM form"},
-		"an empty certificate":     {"", pkcs8(t, key), "cert", "holds no certificate"},
-		"half a certificate":       {cert[:len(cert)/2], pkcs8(t, key), "cert", "holds no certificate"},
-		"a bad certificate":        {block("CERTIFICATE", []byte("x")), pkcs8(t, key), "cert", "certificate number 1 in it: x509:"},
-		"a bad one in the chain":   {cert + block("CERTIFICATE", []byte("x")), pkcs8(t, key), "cert", "certificate number 2 in it: x509:"},
-		"no key":                   {cert, cert, "key", "holds no private key in PEM form"},
-		"a bad key":                {cert, block("PRIVATE KEY", []byte("x")), "key", "asn1:"},
-		"another key":              {cert, pkcs8(t, other), "key", "does not belong to the first certificate in "},
-		"a key of another kind":    {cert, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(small)), "key", "does not belong"},
-		"an encrypted key":         {cert, block("ENCRYPTED PRIVATE KEY", []byte("x")), "key", "is encrypted"},
-		"an encrypted key, SEC 1":  {cert, encrypted, "key", "is encrypted"},
-		"the chain's order is bad": {issue(t, other, 0) + cert, pkcs8(t, key), "key", "does not belong to the first certificate"},
-		"expired":                  {issue(t, key, -25*time.Hour), pkcs8(t, key), "cert", "has expired at 2030-06-01T11:00:00Z, and now is 2030-06-01T12:00:00Z"},
-		"not valid yet":            {issue(t, key, 25*time.Hour), pkcs8(t, key), "cert", "is not valid before 2030-06-01T13:00:00Z"},
-		"too small":                {issue(t, small, 0), pkcs8(t, small), "cert", "certificate number 1 in it: its RSA key has 1024 bits; HAProxy's OpenSSL needs 2048"},
-		"too small in the chain":   {cert + issue(t, small, 0), pkcs8(t, key), "cert", "certificate number 2 in it: its RSA key has 1024 bits"},
-		"SHA-1":                    {withSHA1(t, "lb.example.org", "CA"), pkcs8(t, key), "cert", "certificate number 1 in it: it is signed with SHA1-RSA"},
+		"no certificate":          {"hello\n", pkcs8(t, key), "cert", "holds no certificate in PEM form"},
+		"an empty file":           {"", pkcs8(t, key), "cert", "holds no certificate in PEM form"},
+		"half a certificate":      {cert[:len(cert)/2], pkcs8(t, key), "cert", "holds no certificate in PEM form"},
+		"an invalid certificate":  {block("CERTIFICATE", []byte("x")), pkcs8(t, key), "cert", "certificate number 1 in it: x509:"},
+		"an invalid intermediate": {cert + block("CERTIFICATE", []byte("x")), pkcs8(t, key), "cert", "certificate number 2 in it: x509:"},
+		"no key":                  {cert, cert, "key", "holds no private key in PEM form"},
+		"an invalid key":          {cert, block("PRIVATE KEY", []byte("x")), "key", "asn1:"},
+		"a different key":         {cert, pkcs8(t, other), "key", "does not belong to the first certificate in "},
+		"a key of another type":   {cert, block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(small)), "key", "does not belong"},
+		"an encrypted key":        {cert, block("ENCRYPTED PRIVATE KEY", []byte("x")), "key", "is encrypted"},
+		"an encrypted key, SEC 1": {cert, encrypted, "key", "is encrypted"},
+		"the leaf is not first":   {issue(t, other, 0) + cert, pkcs8(t, key), "key", "does not belong to the first certificate"},
+		"expired":                 {issue(t, key, -25*time.Hour), pkcs8(t, key), "cert", "has expired at 2030-06-01T11:00:00Z; the time now is 2030-06-01T12:00:00Z"},
+		"not valid yet":           {issue(t, key, 25*time.Hour), pkcs8(t, key), "cert", "is not valid before 2030-06-01T13:00:00Z"},
+		"too small":               {issue(t, small, 0), pkcs8(t, small), "cert", "certificate number 1 in it: its RSA key has 1024 bits; HAProxy requires at least 2048"},
+		"too small in the chain":  {cert + issue(t, small, 0), pkcs8(t, key), "cert", "certificate number 2 in it: its RSA key has 1024 bits"},
+		"SHA-1":                   {withSHA1(t, "lb.example.org", "CA"), pkcs8(t, key), "cert", "certificate number 1 in it: it is signed with SHA1-RSA"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, c.cert, c.key)
@@ -173,7 +172,7 @@ func TestWhatIsRefusedAndWhy(t *testing.T) {
 	}
 }
 
-func TestAMissingFileIsNamedOnce(t *testing.T) {
+func TestAMissingFileIsNamedOnlyOnce(t *testing.T) {
 	_, err := Load("/nowhere/cert.pem", "/nowhere/key.pem", now)
 	require.EqualError(t, err, "certificate /nowhere/cert.pem: no such file or directory")
 }

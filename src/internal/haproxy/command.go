@@ -73,6 +73,9 @@ type CommandError struct {
 // Replaced reports whether the worker refuses all changes because a reload has put a new one in its place.
 func (e *CommandError) Replaced() bool { return strings.TrimSpace(e.Reply) == "Proxy is disabled." }
 
+// UnknownMap reports whether no line of HAProxy's configuration uses the map.
+func (e *CommandError) UnknownMap() bool { return strings.Contains(e.Reply, "Unknown map identifier") }
+
 func (e *CommandError) Error() string {
 	reply := e.Reply
 	if reply == "" {

@@ -94,3 +94,40 @@ func TestNamesThatAreNotHAProxysAreRefused(t *testing.T) {
 		require.Error(t, err, "%q", name)
 	}
 }
+
+func TestReadingCommandsAcceptOnlyTheirKindOfAnswer(t *testing.T) {
+	backend, err := NewBackendName("iri_back")
+	require.NoError(t, err)
+	m, err := NewPath("/m/x.sni")
+	require.NoError(t, err)
+	for line, test := range map[string]struct {
+		cmd       Command
+		good, bad string
+	}{
+		"show info":                   {ShowInfo(), "Name: HAProxy\n", ""},
+		"show servers state iri_back": {ShowServersState(backend), "1\n# be_id\n", "Can't find backend.\n"},
+		"show servers state":          {ShowServersState(BackendName{}), "1\n", "Permission denied\n"},
+		"show map /m/x.sni":           {ShowMap(m), "0x1 a b\n", "Unknown map identifier. Please use #<id> or <file>.\n"},
+		"show stat iri_back 6 -1":     {ShowStat(backend), "# pxname,svname\n", "No such proxy.\n"},
+		"prompt":                      {Interactive(), "\n", "Unknown command\n"},
+	} {
+		assert.Equal(t, line, test.cmd.String())
+		assert.False(t, test.cmd.Hidden())
+		require.NoError(t, test.cmd.Err(test.good), line)
+		require.Error(t, test.cmd.Err(test.bad), line)
+	}
+}
+
+func TestARefusalSaysWhatItMeans(t *testing.T) {
+	refusal := func(reply string) *CommandError {
+		var refused *CommandError
+		require.ErrorAs(t, SetDown(server(t, "http1")).Err(reply), &refused)
+		return refused
+	}
+	assert.True(t, refusal("Proxy is disabled.\n").Replaced())
+	assert.True(t, refusal("Unknown map identifier. Please use #<id> or <file>.").UnknownMap())
+	assert.True(t, refusal("Can't replace a certificate which is not referenced by the configuration!").Unused())
+	assert.False(t, refusal("No such server.").Replaced())
+	assert.Contains(t, (&CommandError{Command: "x"}).Error(), "(an empty answer)")
+	assert.Less(t, len(refusal(strings.Repeat("x", 1000)).Error()), 300)
+}

@@ -8,21 +8,20 @@ import (
 	"strings"
 )
 
-const escapes = "in a user or a password write / as %2F, @ as %40, : as %3A and % as %25"
+const escapes = "in a user name or password write / as %2F, @ as %40, : as %3A and % as %25"
 
-// parseAddress accepts http(s)://[user:password@]host[:port][/path]. A scheme is
-// not guessed: a node that is meant to be asked by TLS must never be asked
-// without. No error tells the user or the password.
+// parseAddress accepts http(s)://[user:password@]host[:port][/path]. The scheme is never guessed: a node meant to be
+// reached over TLS must not be contacted without it. Errors never contain the user name or the password.
 func parseAddress(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, badAddress(address, err)
 	}
 	if u.Hostname() == "" {
-		return nil, fmt.Errorf("%q has no host; write for example %s://10.10.0.110:14265", redact(address), u.Scheme)
+		return nil, fmt.Errorf("%q has no host; expected for example %s://10.10.0.110:14265", redact(address), u.Scheme)
 	}
-	// A "/" in a password ends the host too early: another host would be asked,
-	// and what is left of the password be shown as the path.
+	// An unescaped "/" in the password would end the host early: the request would go to another host, and the rest of
+	// the password would be printed as the path.
 	if strings.Contains(u.Path, "@") {
 		return nil, fmt.Errorf("%q has an \"@\" after the host; %s", redact(address), escapes)
 	}
@@ -30,34 +29,34 @@ func parseAddress(address string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q: %w", redact(address), err)
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return nil, fmt.Errorf("%q: an API address has no \"?\" and no \"#\" part", redact(address))
+		return nil, fmt.Errorf("%q: an API address has no query (\"?\") and no fragment (\"#\")", redact(address))
 	}
 	return u, nil
 }
 
-// badAddress explains an address that is not a URL, or not one of http.
+// badAddress explains why an address is not an http or https URL.
 func badAddress(address string, err error) error {
-	text := redact(address)
+	redacted := redact(address)
 	scheme, _, found := strings.Cut(address, "://")
 	switch {
 	case address == "":
-		return errors.New("the address is empty; write for example http://10.10.0.110:14265")
+		return errors.New("the address is empty; expected for example http://10.10.0.110:14265")
 	case !found:
-		plain := Clean(text)
-		return fmt.Errorf("%q does not say http or https; write http://%s or https://%s", text, plain, plain)
+		plain := Clean(redacted)
+		return fmt.Errorf("%q lacks http:// or https://; write http://%s or https://%s", redacted, plain, plain)
 	case scheme != "http" && scheme != "https":
-		return fmt.Errorf("%q starts with neither http:// nor https://", text)
-	case strings.Count(text, ":") > 2 && !strings.Contains(text, "["):
-		return fmt.Errorf("%q: an IPv6 address goes in brackets, for example %s://[2001:db8::1]:14265", text, scheme)
+		return fmt.Errorf("%q starts with neither http:// nor https://", redacted)
+	case strings.Count(redacted, ":") > 2 && !strings.Contains(redacted, "["):
+		return fmt.Errorf("%q: an IPv6 address must be in brackets, for example %s://[2001:db8::1]:14265", redacted, scheme)
 	default:
-		// The parser quotes what it was given, credentials too: only the reason is told.
+		// The parser quotes its input, credentials included, so only its reason is kept.
 		var parse *url.Error
 		if errors.As(err, &parse) && !strings.Contains(address, "@") {
 			err = parse.Err
 		} else {
 			err = errors.New("not a valid URL; " + escapes)
 		}
-		return fmt.Errorf("%q: %w", text, err)
+		return fmt.Errorf("%q: %w", redacted, err)
 	}
 }
 
@@ -67,7 +66,7 @@ func validPort(u *url.URL) error {
 		if strings.HasSuffix(u.Host, ":") {
 			return errors.New("the port after the colon is missing")
 		}
-		return nil // 80 or 443: a proxy in front of the node
+		return nil // 80 or 443: a reverse proxy in front of the node
 	}
 	if port, err := strconv.Atoi(text); err != nil || port < 1 || port > 65535 {
 		return fmt.Errorf("port %s is not between 1 and 65535", text)
@@ -75,8 +74,8 @@ func validPort(u *url.URL) error {
 	return nil
 }
 
-// redact hides all that can be a user or a password: what comes before the last
-// "@", whether the rest is a URL or not.
+// redact hides everything that may be a user name or a password: all that precedes the last "@", whether or not the
+// text is a URL.
 func redact(address string) string {
 	at := strings.LastIndex(address, "@")
 	if at < 0 {

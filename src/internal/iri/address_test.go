@@ -10,8 +10,8 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
 )
 
-func TestAddressesThatAreAccepted(t *testing.T) {
-	for _, tt := range []struct{ address, shown string }{
+func TestValidAddressesAreAcceptedAndPrintedWithoutCredentials(t *testing.T) {
+	for _, tt := range []struct{ address, public string }{
 		{"http://10.10.0.110:14265", "http://10.10.0.110:14265"},
 		{"https://node.example.org", "https://node.example.org"},
 		{"http://[2001:db8::1]:14265", "http://[2001:db8::1]:14265"},
@@ -23,16 +23,16 @@ func TestAddressesThatAreAccepted(t *testing.T) {
 	} {
 		client, err := iri.New(tt.address, iri.Options{})
 		require.NoError(t, err, tt.address)
-		assert.Equal(t, tt.shown, client.Address())
+		assert.Equal(t, tt.public, client.Address())
 	}
 }
 
-func TestAddressesThatAreRefusedSayWhatToWrite(t *testing.T) {
+func TestInvalidAddressesAreRefusedWithASuggestion(t *testing.T) {
 	for _, tt := range []struct{ address, want string }{
-		{"", "write for example http://10.10.0.110:14265"},
+		{"", "expected for example http://10.10.0.110:14265"},
 		{"10.10.0.110:14265", "write http://10.10.0.110:14265 or https://10.10.0.110:14265"},
 		{"node", "write http://node or https://node"},
-		{"-i", "does not say http or https"},
+		{"-i", "lacks http:// or https://"},
 		{"ftp://node", "starts with neither http:// nor https://"},
 		{"unix:///run/node.sock", "starts with neither"},
 		{"http://", "has no host"},
@@ -41,12 +41,12 @@ func TestAddressesThatAreRefusedSayWhatToWrite(t *testing.T) {
 		{"http://node:0", "port 0 is not between"},
 		{"http://node:65536", "port 65536 is not between"},
 		{"http://node:http", "invalid port"},
-		{"http://2001:db8::1:14265", "goes in brackets"},
+		{"http://2001:db8::1:14265", "must be in brackets"},
 		{"http://[::1", "missing ']'"},
-		{"http://node:1?x=1", `no "?"`},
-		{"http://node:1/?", `no "?"`},
-		{"http://node:1#top", `no "#"`},
-		{"node\n", `"node\n" does not say http or https; write http://node or`},
+		{"http://node:1?x=1", `no query ("?")`},
+		{"http://node:1/?", `no query ("?")`},
+		{"http://node:1#top", `no fragment ("#")`},
+		{"node\n", `"node\n" lacks http:// or https://; write http://node or`},
 		{"http://no de:1", "invalid character"},
 		{"http://node\n:1", "control character"},
 	} {
@@ -55,7 +55,7 @@ func TestAddressesThatAreRefusedSayWhatToWrite(t *testing.T) {
 	}
 }
 
-func TestNoErrorTellsTheUserOrThePassword(t *testing.T) {
+func TestErrorsNeverContainCredentials(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secret := "S3cr3t" + rapid.StringMatching(`[!-~]{0,8}`).Draw(t, "secret") + "S3cr3t"
 		address := rapid.SampledFrom([]string{"http://", "https://", "ftp://", "", "//", "http:/"}).Draw(t, "scheme") +

@@ -8,45 +8,43 @@ import (
 	"unicode"
 )
 
-// NodeInfo is the answer to getNodeInfo, as far as it says how a node is. A
-// pointer is nil when the node does not send the field.
+// NodeInfo is the part of the response to getNodeInfo that describes the state of a node. A pointer is nil when the
+// node does not send the field.
 type NodeInfo struct {
 	AppName    string `json:"appName"`
 	AppVersion string `json:"appVersion"`
-	// LatestMilestone is the newest milestone that the node has heard of,
-	// SolidMilestone the newest up to which it has everything.
+	// LatestMilestone is the index of the newest milestone the node knows of, SolidMilestone that of the newest one
+	// whose complete history it has.
 	LatestMilestone *int64 `json:"latestMilestoneIndex"`
 	SolidMilestone  *int64 `json:"latestSolidSubtangleMilestoneIndex"`
-	// StartMilestone is sent since 1.5.5 (-1: none), SnapshotMilestone since 1.6.0.
+	// StartMilestone is sent since IRI 1.5.5 (-1: none), SnapshotMilestone since 1.6.0.
 	StartMilestone    *int64 `json:"milestoneStartIndex"`
 	SnapshotMilestone *int64 `json:"lastSnapshottedMilestoneIndex"`
-	// Neighbours counts the connected ones since 1.8.0, before that the
-	// configured ones.
+	// Neighbours is the number of connected neighbours since IRI 1.8.0; before that, of configured ones.
 	Neighbours *int64   `json:"neighbors"`
 	Features   []string `json:"features"`
-	// Healthy is HORNET's own opinion: synchronised within 2 milestones, with a
-	// peer, and the latest milestone younger than 5 minutes. IRI has none.
+	// Healthy is HORNET's self-assessment: at most 2 milestones behind, at least one neighbour, and a latest milestone
+	// younger than 5 minutes. IRI does not send it.
 	Healthy *bool `json:"isHealthy"`
-	// Duration is how long the node worked on the answer, in milliseconds.
-	// HORNET 0.5.10 leaves it 0.
+	// Duration is the node's processing time in milliseconds. HORNET 0.5.10 always sends 0.
 	Duration int64 `json:"duration"`
 }
 
-// failure is the part of an answer that says what went wrong.
-type failure struct {
+// errorBody is the part of a response that describes an error.
+type errorBody struct {
 	Error     json.RawMessage `json:"error"`
 	Exception json.RawMessage `json:"exception"`
 }
 
-// decode sorts a complete HTTP answer: out is filled, or the *Error says why not.
-// An error is JSON too, so "is JSON" is not "is well".
-func decode(status int, asksPassword bool, body []byte, out any) error {
-	var said failure
-	isObject := bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) && json.Unmarshal(body, &said) == nil
-	failed := &Error{Status: status, Text: said.text(), FromNode: isObject}
+// decode evaluates a complete HTTP response: it fills out, or returns an *Error. Errors are JSON objects too, so a body
+// that parses is not necessarily a success. wantsAuth: the response asks for basic authentication.
+func decode(status int, wantsAuth bool, body []byte, out any) error {
+	var parsed errorBody
+	isObject := bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) && json.Unmarshal(body, &parsed) == nil
+	failed := &Error{Status: status, Text: parsed.text(), FromNode: isObject}
 	switch {
-	case status == http.StatusUnauthorized && asksPassword:
-		failed.Kind = KindPassword
+	case status == http.StatusUnauthorized && wantsAuth:
+		failed.Kind = KindAuth
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		failed.Kind = KindDenied
 	case status != http.StatusOK:
@@ -71,9 +69,9 @@ func decodeInto(body []byte, out any) error {
 	return nil
 }
 
-// text is the node's own explanation, "" when it gives none.
-func (f failure) text() string {
-	for _, raw := range []json.RawMessage{f.Error, f.Exception} {
+// text is the node's own explanation, "" if there is none.
+func (b errorBody) text() string {
+	for _, raw := range []json.RawMessage{b.Error, b.Exception} {
 		var text string
 		var object struct {
 			Message string `json:"message"`
@@ -85,17 +83,16 @@ func (f failure) text() string {
 		case json.Unmarshal(raw, &object) == nil && object.Message != "":
 			return Clean(object.Message)
 		default:
-			return "an error without a text"
+			return "an error without a message"
 		}
 	}
 	return ""
 }
 
-// maxText keeps a node from filling logs and Consul's output with its texts.
+// maxText, in characters, keeps a node from flooding logs and check outputs.
 const maxText = 120
 
-// Clean makes a text that a node sent fit to be printed: one line, no control
-// characters, not too long.
+// Clean makes text received from a node safe to print: one line, printable characters only, at most 120 of them.
 func Clean(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

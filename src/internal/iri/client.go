@@ -14,23 +14,21 @@ import (
 	"time"
 )
 
-// Options change how a Client connects.
+// Options configure how a Client connects. The zero value verifies certificates against the system's roots.
 type Options struct {
-	// SkipVerify accepts any TLS certificate. The connection is encrypted then,
-	// but the node may be someone else.
+	// SkipVerify accepts any TLS certificate: the connection is encrypted, but the server's identity is unknown.
 	SkipVerify bool
-	// Roots are trusted instead of the system's when it is not nil.
+	// Roots, if not nil, replace the system's root certificates.
 	Roots *x509.CertPool
-	// Certificate is shown to nodes that ask for one, if not nil.
+	// Certificate, if not nil, is the client certificate for nodes that request one.
 	Certificate *tls.Certificate
-	// ServerName is asked for (SNI) and wanted in the node's certificate, instead
-	// of the address's host, when it is not "".
+	// ServerName, if not "", replaces the host of the address as SNI and as the name required in the certificate.
 	ServerName string
-	// User and Password are sent as basic auth, unless the address has some.
+	// User and Password are sent as basic authentication unless the address contains credentials.
 	User, Password string
 }
 
-// Transport makes connections and keeps one to each node. Clients can share it.
+// Transport opens connections and keeps one idle connection per node. Several Clients can share it.
 type Transport struct {
 	connections    connections
 	user, password string
@@ -45,77 +43,74 @@ func NewTransport(opts Options) *Transport {
 		config.Certificates = []tls.Certificate{*opts.Certificate}
 	}
 	return &Transport{user: opts.User, password: opts.Password, connections: connections{
-		tls: config, idle: map[node]*connection{}, swept: time.Now(),
-		// Probes of idle connections tell nothing that the next check does not.
+		tls: config, idle: map[endpoint]*connection{}, lastSweep: time.Now(),
+		// TCP keep-alive probes would tell nothing that the next check does not.
 		dialer: net.Dialer{KeepAlive: -1},
 	}}
 }
 
-// Close gives up the kept connections that are not in use.
+// Close closes the idle connections.
 func (t *Transport) Close() { t.connections.close() }
 
-// Client is a client of the node at address, as [New] makes it, that shares the
-// connections of t.
+// Client returns a client for the node at address, as [New] does, that uses the connections of t.
 func (t *Transport) Client(address string) (*Client, error) {
 	u, err := parseAddress(address)
 	if err != nil {
 		return nil, err
 	}
-	shown := withoutUser(u)
+	public := withoutUser(u)
 	if u.User == nil && t.user != "" {
 		u.User = url.UserPassword(t.user, t.password)
 	}
-	c := &Client{endpoint: u, address: shown, to: node{u.Scheme, u.Hostname(), u.Port()}, transport: t}
-	if c.to.port == "" {
-		c.to.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	c := &Client{url: u, address: public, endpoint: endpoint{u.Scheme, u.Hostname(), u.Port()}, transport: t}
+	if c.endpoint.port == "" {
+		c.endpoint.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return c, nil
 }
 
-// Client sends commands to one node. It keeps its connection between commands
-// and is safe for concurrent use. Proxy variables of the environment are not
-// used: a check has to see the node itself.
+// Client sends commands to one node. It keeps its connection open between commands and is safe for concurrent use.
+// Proxy settings of the environment are ignored: a check has to reach the node itself.
 type Client struct {
-	endpoint  *url.URL // with credentials: never to be printed
-	address   string   // without
-	to        node
-	transport *Transport
-	own       bool // the transport is not shared
+	url           *url.URL // with credentials: never print it
+	address       string   // without credentials
+	endpoint      endpoint
+	transport     *Transport
+	ownsTransport bool
 }
 
-// New returns a client of the node at address, a URL such as
-// http://10.10.0.110:14265. A user and a password in it are sent as basic auth.
-// The error says what is wrong with the address, and nothing of the password.
+// New returns a client for the node at address, a URL such as http://10.10.0.110:14265. Credentials in it are sent as
+// basic authentication. The error describes what is wrong with the address and never contains the credentials.
 func New(address string, opts Options) (*Client, error) {
 	c, err := NewTransport(opts).Client(address)
 	if err == nil {
-		c.own = true
+		c.ownsTransport = true
 	}
 	return c, err
 }
 
-// Address is the node's address as it may be shown: without credentials.
+// Address is the node's URL without credentials, fit to be printed.
 func (c *Client) Address() string { return c.address }
 
-// Target is the host, as it was written, and the port that are connected to.
-func (c *Client) Target() (host, port string) { return c.to.host, c.to.port }
+// HostPort is the host, as written in the address, and the port the client connects to.
+func (c *Client) HostPort() (host, port string) { return c.endpoint.host, c.endpoint.port }
 
-// Close gives up the kept connection, unless it is that of a shared Transport.
+// Close closes the idle connection, unless the Transport is shared.
 func (c *Client) Close() {
-	if c.own {
+	if c.ownsTransport {
 		c.transport.Close()
 	}
 }
 
-// NodeInfo asks for getNodeInfo. The error is an *Error.
+// NodeInfo sends getNodeInfo. The error is an *Error.
 func (c *Client) NodeInfo(ctx context.Context) (NodeInfo, error) {
 	var info NodeInfo
 	return info, c.Do(ctx, "getNodeInfo", nil, &info)
 }
 
-// Do sends a command with its parameters (nil for none) and decodes the answer
-// into out (nil to throw it away). The time is bounded by ctx. It is sent again
-// when a kept connection turns out to be closed. The error is an *Error.
+// Do sends a command with its parameters (nil for none) and decodes the response into out (nil to discard it). Only ctx
+// limits the time. The command is sent a second time if the node closed the kept connection before responding. The
+// error is an *Error.
 func (c *Client) Do(ctx context.Context, command string, params map[string]any, out any) error {
 	err := c.do(ctx, command, params, out)
 	var e *Error
@@ -130,18 +125,18 @@ func (c *Client) do(ctx context.Context, command string, params map[string]any, 
 	if err != nil {
 		return &Error{Kind: KindUnknown, Err: err}
 	}
-	a, err := c.transport.connections.send(ctx, c.to, req)
+	resp, err := c.transport.connections.send(ctx, c.endpoint, req)
 	switch {
 	case errors.Is(err, errTooLarge):
-		return &Error{Kind: KindTooLarge, Status: a.status}
+		return &Error{Kind: KindTooLarge, Status: resp.status}
 	case err != nil:
 		return transportError(err)
-	// A node does not redirect. Following would send the check, and its password,
-	// to an address that nobody registered.
-	case a.status >= 300 && a.status < 400:
-		return &Error{Kind: KindRedirect, Status: a.status}
+	// Nodes do not redirect. Following a redirect would send the check, and its password, to an address that is not
+	// registered.
+	case resp.status >= 300 && resp.status < 400:
+		return &Error{Kind: KindRedirect, Status: resp.status}
 	}
-	return decode(a.status, a.header.Get("WWW-Authenticate") != "", a.body, out)
+	return decode(resp.status, resp.header.Get("WWW-Authenticate") != "", resp.body, out)
 }
 
 func (c *Client) request(ctx context.Context, command string, params map[string]any) (*http.Request, error) {
@@ -154,14 +149,14 @@ func (c *Client) request(ctx context.Context, command string, params map[string]
 	if err != nil {
 		return nil, fmt.Errorf("encode the parameters of %s: %w", command, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("make the request for %s: %w", command, err)
+		return nil, fmt.Errorf("create the request for %s: %w", command, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("X-IOTA-API-Version", "1")
-	if user := c.endpoint.User; user != nil {
+	if user := c.url.User; user != nil {
 		password, _ := user.Password()
 		req.SetBasicAuth(user.Username(), password)
 	}
@@ -169,7 +164,7 @@ func (c *Client) request(ctx context.Context, command string, params map[string]
 }
 
 func withoutUser(u *url.URL) string {
-	shown := *u
-	shown.User = nil
-	return shown.String()
+	public := *u
+	public.User = nil
+	return public.String()
 }

@@ -2,6 +2,7 @@ package iri_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -26,36 +27,36 @@ func client(t *testing.T, address string) *iri.Client {
 	return c
 }
 
-// answering is a client of a server that handles every request so.
-func answering(t *testing.T, handle http.HandlerFunc) *iri.Client {
+// clientOf is a client of a server with this handler.
+func clientOf(t *testing.T, handle http.HandlerFunc) *iri.Client {
 	t.Helper()
 	server := httptest.NewServer(handle)
 	t.Cleanup(server.Close)
 	return client(t, server.URL)
 }
 
-func TestARequestIsWhatIRIWants(t *testing.T) {
+func TestRequestsHaveTheFormThatIRIRequires(t *testing.T) {
 	var (
 		got  *http.Request
 		body string
 	)
-	c := answering(t, func(w http.ResponseWriter, r *http.Request) {
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 		raw, _ := io.ReadAll(r.Body)
 		got, body = r, string(raw)
 		_, _ = io.WriteString(w, `{"balances":["7"],"duration":0}`)
 	})
-	var answer struct{ Balances []string }
-	err := c.Do(t.Context(), "getBalances", map[string]any{"threshold": 100, "command": "not this"}, &answer)
+	var out struct{ Balances []string }
+	err := c.Do(t.Context(), "getBalances", map[string]any{"threshold": 100, "command": "not this"}, &out)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"7"}, answer.Balances)
+	assert.Equal(t, []string{"7"}, out.Balances)
 	assert.Equal(t, http.MethodPost, got.Method)
 	assert.Equal(t, "1", got.Header.Get("X-IOTA-API-Version"))
 	assert.Equal(t, "application/json", got.Header.Get("Content-Type"))
 	assert.JSONEq(t, `{"command":"getBalances","threshold":100}`, body)
-	assert.Positive(t, got.ContentLength, "some proxies in front of nodes refuse chunks")
+	assert.Positive(t, got.ContentLength, "some reverse proxies refuse chunked requests")
 }
 
-func TestNodeInfoOfANode(t *testing.T) {
+func TestNodeInfoIsDecoded(t *testing.T) {
 	node := iritest.NewServer(iritest.Behind(3), iritest.Reported(250*time.Millisecond))
 	defer node.Close()
 	info, err := client(t, node.URL).NodeInfo(t.Context())
@@ -68,7 +69,7 @@ func TestNodeInfoOfANode(t *testing.T) {
 	assert.EqualValues(t, 250, info.Duration)
 }
 
-func TestAConnectionIsKept(t *testing.T) {
+func TestTheConnectionIsKeptBetweenCommands(t *testing.T) {
 	var connections atomic.Int32
 	server := httptest.NewUnstartedServer(iritest.New())
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -87,7 +88,7 @@ func TestAConnectionIsKept(t *testing.T) {
 	assert.EqualValues(t, 1, connections.Load())
 }
 
-func TestMisbehavioursAreSortedIntoKinds(t *testing.T) {
+func TestFaultsAreClassified(t *testing.T) {
 	for fault, want := range map[iritest.Fault]iri.Kind{
 		iritest.FaultDrop:       iri.KindClosed,
 		iritest.FaultTruncate:   iri.KindClosed,
@@ -113,20 +114,20 @@ func TestMisbehavioursAreSortedIntoKinds(t *testing.T) {
 	}
 }
 
-func TestARedirectIsNotFollowed(t *testing.T) {
-	var asked atomic.Bool
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Store(true) }))
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	var contacted atomic.Bool
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { contacted.Store(true) }))
 	defer other.Close()
 	for _, status := range []int{301, 302, 307, 308} {
-		c := answering(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, status) })
+		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, status) })
 		assert.Equal(t, iri.KindRedirect, iri.KindOf(c.Do(t.Context(), "getNodeInfo", nil, nil)))
 	}
-	assert.False(t, asked.Load())
+	assert.False(t, contacted.Load())
 }
 
-func TestAtMostOneMebibyteIsRead(t *testing.T) {
+func TestBodiesAreLimitedToOneMebibyte(t *testing.T) {
 	for size, want := range map[int]iri.Kind{1 << 20: iri.KindUnknown, 1<<20 + 1: iri.KindTooLarge} {
-		c := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"x":"`+strings.Repeat("9", size-8)+`"}`)
 		})
 		err := c.Do(t.Context(), "getNodeInfo", nil, nil)
@@ -135,24 +136,24 @@ func TestAtMostOneMebibyteIsRead(t *testing.T) {
 }
 
 func TestHugeHeadersAreRefused(t *testing.T) {
-	c := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Huge", strings.Repeat("x", 1<<20))
 	})
 	assert.Equal(t, iri.KindNotHTTP, iri.KindOf(c.Do(t.Context(), "getNodeInfo", nil, nil)))
 }
 
-func TestBasicAuthComesFromTheAddress(t *testing.T) {
+func TestBasicAuthUsesTheCredentialsOfTheAddress(t *testing.T) {
 	node := iritest.NewServer(iritest.BasicAuth("us er", "p@ss/word"))
 	defer node.Close()
 	_, err := client(t, node.URL).NodeInfo(t.Context())
-	assert.Equal(t, iri.KindPassword, iri.KindOf(err))
+	assert.Equal(t, iri.KindAuth, iri.KindOf(err))
 
 	_, err = client(t, strings.Replace(node.URL, "http://", "http://us%20er:p%40ss%2Fword@", 1)).NodeInfo(t.Context())
 	assert.NoError(t, err)
 }
 
-// IRI answers 401 for two reasons.
-func TestALimitedCommandIsNotAWrongPassword(t *testing.T) {
+// IRI responds with status 401 in both cases.
+func TestLimitedCommandsAreNotMistakenForWrongPasswords(t *testing.T) {
 	for _, version := range []string{"1.8.6", "hornet-0.5.0", "hornet-0.5.10"} {
 		node := iritest.NewServer(iritest.Version(version))
 		defer node.Close()
@@ -165,33 +166,33 @@ func TestALimitedCommandIsNotAWrongPassword(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
+func TestCertificatesAreVerifiedUnlessSkipVerifyIsSet(t *testing.T) {
 	node := iritest.NewTLSServer()
 	defer node.Close()
 
 	_, err := client(t, node.URL).NodeInfo(t.Context())
 	assert.Equal(t, iri.KindCertificate, iri.KindOf(err))
-	assert.EqualError(t, err, "getNodeInfo: the TLS certificate is not trusted: signed by an unknown authority, or by itself")
+	assert.EqualError(t, err, "getNodeInfo: the TLS certificate is not trusted: signed by an unknown authority, or self-signed")
 
-	lax, err := iri.New(node.URL, iri.Options{SkipVerify: true})
+	insecure, err := iri.New(node.URL, iri.Options{SkipVerify: true})
 	require.NoError(t, err)
-	defer lax.Close()
-	_, err = lax.NodeInfo(t.Context())
+	defer insecure.Close()
+	_, err = insecure.NodeInfo(t.Context())
 	assert.NoError(t, err)
 
 	_, err = client(t, strings.Replace(node.URL, "https", "http", 1)).NodeInfo(t.Context())
-	assert.Equal(t, iri.KindFailed, iri.KindOf(err), "Go's server answers plain HTTP with a 400")
+	assert.Equal(t, iri.KindFailed, iri.KindOf(err), "the server of net/http responds to plain HTTP with status 400")
 }
 
-func TestHTTPSToAPortThatSpeaksHTTP(t *testing.T) {
+func TestHTTPSToAPlainHTTPPortIsNotTLS(t *testing.T) {
 	node := iritest.NewServer()
 	defer node.Close()
 	_, err := client(t, strings.Replace(node.URL, "http", "https", 1)).NodeInfo(t.Context())
 	assert.Equal(t, iri.KindNotTLS, iri.KindOf(err))
 }
 
-// say is the address of a server that says this to everyone, and hangs up.
-func say(t *testing.T, text string) string {
+// greeter is the address of a server that sends this text on every connection and closes it after the first read.
+func greeter(t *testing.T, text string) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -210,25 +211,25 @@ func say(t *testing.T, text string) string {
 	return listener.Addr().String()
 }
 
-func TestWhatIsNoHTTPServer(t *testing.T) {
-	_, err := client(t, "http://"+say(t, "SSH-2.0-OpenSSH_9.2\r\n")).NodeInfo(t.Context())
+func TestServersOfOtherProtocolsAreRecognised(t *testing.T) {
+	_, err := client(t, "http://"+greeter(t, "SSH-2.0-OpenSSH_9.2\r\n")).NodeInfo(t.Context())
 	assert.Equal(t, iri.KindNotHTTP, iri.KindOf(err), "%v", err)
-	_, err = client(t, "https://"+say(t, "SSH-2.0-OpenSSH_9.2\r\n")).NodeInfo(t.Context())
+	_, err = client(t, "https://"+greeter(t, "SSH-2.0-OpenSSH_9.2\r\n")).NodeInfo(t.Context())
 	assert.Equal(t, iri.KindNotTLS, iri.KindOf(err), "%v", err)
-	_, err = client(t, "https://"+say(t, "\x15\x03\x01\x00\x02\x02\x28")).NodeInfo(t.Context())
+	_, err = client(t, "https://"+greeter(t, "\x15\x03\x01\x00\x02\x02\x28")).NodeInfo(t.Context())
 	assert.Equal(t, iri.KindTLS, iri.KindOf(err), "a handshake failure: %v", err)
-	_, err = client(t, "http://"+say(t, "")).NodeInfo(t.Context())
+	_, err = client(t, "http://"+greeter(t, "")).NodeInfo(t.Context())
 	assert.Equal(t, iri.KindClosed, iri.KindOf(err), "%v", err)
 }
 
-func TestHostsThatCannotBeAsked(t *testing.T) {
+func TestUnreachableNodesAreClassified(t *testing.T) {
 	for _, tt := range []struct {
 		name, address string
 		want          iri.Kind
 	}{
-		{"nothing listens", "http://127.0.0.1:1", iri.KindRefused},
-		{"nothing listens on IPv6", "http://[::1]:1", iri.KindRefused},
-		{"no such name", "http://node.invalid:1", iri.KindName},
+		{"closed port", "http://127.0.0.1:1", iri.KindRefused},
+		{"closed port, IPv6", "http://[::1]:1", iri.KindRefused},
+		{"unknown host name", "http://node.invalid:1", iri.KindDNS},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := client(t, tt.address).NodeInfo(t.Context())
@@ -237,7 +238,7 @@ func TestHostsThatCannotBeAsked(t *testing.T) {
 	}
 }
 
-func TestAHostThatDoesNotAnswerTimesOut(t *testing.T) {
+func TestASlowNodeTimesOut(t *testing.T) {
 	node := iritest.NewServer(iritest.Delay(time.Minute))
 	defer node.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -252,11 +253,70 @@ func TestAHostThatDoesNotAnswerTimesOut(t *testing.T) {
 	assert.Equal(t, iri.KindCanceled, iri.KindOf(err))
 }
 
-// The proxy of the environment would answer for the node.
-func TestProxyVariablesAreNotUsed(t *testing.T) {
+// A proxy could respond in place of the node.
+func TestProxyVariablesAreIgnored(t *testing.T) {
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
 	node := iritest.NewServer()
 	defer node.Close()
 	_, err := client(t, node.URL).NodeInfo(t.Context())
 	assert.NoError(t, err)
+}
+
+func TestOptionsSupplyCertificatesAndCredentials(t *testing.T) {
+	authority, end := iritest.NewAuthority(), time.Now().Add(time.Hour)
+	node, err := iritest.NewServerOn("127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{authority.Certificate(end, "node7.example.org")},
+		ClientCAs:    authority.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
+	}, iritest.BasicAuth("me", "secret"))
+	require.NoError(t, err)
+	defer node.Close()
+	certificate := authority.Certificate(end, "lb.example.org")
+	complete := iri.Options{
+		Roots: authority.Pool(), ServerName: "node7.example.org", Certificate: &certificate, User: "me", Password: "secret",
+	}
+	for name, tt := range map[string]struct {
+		change func(*iri.Options)
+		want   iri.Kind
+		reason string
+	}{
+		"without roots":              {func(o *iri.Options) { o.Roots = nil }, iri.KindCertificate, "signed by an unknown authority"},
+		"without the server name":    {func(o *iri.Options) { o.ServerName = "" }, iri.KindCertificate, "it is for another host name"},
+		"without client certificate": {func(o *iri.Options) { o.Certificate = nil }, iri.KindTLS, "the TLS handshake failed"},
+		"without credentials":        {func(o *iri.Options) { o.User = "" }, iri.KindAuth, "a user name and password are required"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := complete
+			tt.change(&options)
+			c, err := iri.New(node.URL, options)
+			require.NoError(t, err)
+			defer c.Close()
+			_, err = c.NodeInfo(t.Context())
+			assert.Equal(t, tt.want, iri.KindOf(err), "%v", err)
+			assert.ErrorContains(t, err, tt.reason)
+		})
+	}
+	c, err := iri.New(node.URL, complete)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.NodeInfo(t.Context())
+	assert.NoError(t, err)
+}
+
+func TestHostPortIsWhatTheClientConnectsTo(t *testing.T) {
+	for address, want := range map[string][2]string{
+		"http://10.0.0.1:14265":   {"10.0.0.1", "14265"},
+		"http://10.0.0.1":         {"10.0.0.1", "80"},
+		"https://node.example":    {"node.example", "443"},
+		"http://u:p@[::1]:1/path": {"::1", "1"},
+	} {
+		host, port := client(t, address).HostPort()
+		assert.Equal(t, want, [2]string{host, port}, address)
+	}
+}
+
+func TestParametersThatAreNotJSONAreAnError(t *testing.T) {
+	err := client(t, "http://127.0.0.1:1").Do(t.Context(), "getTrytes", map[string]any{"hashes": make(chan int)}, nil)
+	assert.Equal(t, iri.KindUnknown, iri.KindOf(err))
+	assert.ErrorContains(t, err, "encode the parameters of getTrytes")
+	assert.Equal(t, iri.KindUnknown, iri.KindOf(io.EOF), "an error of another package")
 }

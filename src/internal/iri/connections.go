@@ -14,57 +14,56 @@ import (
 )
 
 const (
-	// maxAnswer is how much of an answer is read. The largest answers that are
-	// asked for here are a few kB; a node must not be able to fill our memory.
-	maxAnswer = 1 << 20
-	// maxHeader is the same for the header of an answer, and maxWire for all
-	// that is read of its body: chunks of one byte are six bytes each.
+	// maxBody is the largest accepted body, in bytes. The responses needed here have a few kB; a node must not be able
+	// to exhaust our memory.
+	maxBody = 1 << 20
+	// maxHeader is the limit for the header, maxWire for everything read of a body in transit: a chunk of one byte
+	// takes six.
 	maxHeader = 64 << 10
-	maxWire   = 2*maxAnswer + maxHeader
-	// maxInterim bounds the answers 100 to 199 before the answer.
+	maxWire   = 2*maxBody + maxHeader
+	// maxInterim is how many 1xx responses may precede the final one.
 	maxInterim = 5
-	// idleTimeout is shorter than the 500 s for which IRI says that it keeps a
-	// connection, and longer than the usual check interval of 30 s.
+	// idleTimeout is shorter than the 500 s that IRI advertises in its Keep-Alive header, and longer than the usual
+	// check interval of 30 s.
 	idleTimeout = 90 * time.Second
 )
 
 var (
 	errHeader   = errors.New("response headers exceeded the limit")
-	errTooLarge = errors.New("the answer exceeded the limit")
+	errTooLarge = errors.New("response body exceeded the limit")
 )
 
-// connections sends requests, and keeps one connection to each node.
+// connections sends requests and keeps one idle connection per endpoint.
 //
-// net/http's own Transport has two goroutines and two buffers for each kept
-// connection: at 2000 nodes 25 MiB and twice the CPU time. HTTP itself is written
-// and read by net/http here, too.
+// It replaces http.Transport, which has two goroutines and two buffers for every kept connection: with 2000 nodes that
+// is 25 MiB and twice the CPU time. Requests and responses are still written and parsed by net/http.
 type connections struct {
 	tls    *tls.Config
 	dialer net.Dialer
 
-	mu    sync.Mutex
-	idle  map[node]*connection
-	swept time.Time
+	mu        sync.Mutex
+	idle      map[endpoint]*connection
+	lastSweep time.Time
 }
 
-// node is what a connection is made to.
-type node struct{ scheme, host, port string }
+// endpoint is what a connection leads to.
+type endpoint struct{ scheme, host, port string }
 
 type connection struct {
-	net.Conn // TLS, or the socket
-	socket   *net.TCPConn
-	since    time.Time // when it became idle
-	// left is how much may be read still, exceeded what it is when more comes,
-	// and answered whether anything has been read of the present answer.
-	left     int
-	exceeded error
-	answered bool
-	// ended: the other side has closed.
-	ended bool
+	net.Conn  // the TLS connection, or the socket
+	socket    *net.TCPConn
+	idleSince time.Time
+	// remaining is how many bytes may still be read; when it is used up, Read returns limitErr.
+	remaining int
+	limitErr  error
+	// started: at least one byte of the current response has been read.
+	started bool
+	// eof: the node has closed the connection.
+	eof bool
 }
 
-// answer is a whole answer.
-type answer struct {
+// response is a complete response.
+type response struct {
 	status int
 	header http.Header
 	body   []byte
@@ -75,38 +74,38 @@ var (
 	writers = sync.Pool{New: func() any { return bufio.NewWriter(nil) }}
 )
 
-// send sends a request that may be repeated, and returns the whole answer.
-func (c *connections) send(ctx context.Context, to node, req *http.Request) (answer, error) {
-	if conn := c.take(to); conn != nil {
-		a, keep, err := conn.exchange(ctx, req)
-		if err == nil || conn.answered || ctx.Err() != nil {
-			c.done(to, conn, keep)
-			return a, err
+// send sends a request, which must be repeatable, and returns the complete response.
+func (c *connections) send(ctx context.Context, to endpoint, req *http.Request) (response, error) {
+	if conn := c.takeIdle(to); conn != nil {
+		resp, reusable, err := conn.roundTrip(ctx, req)
+		if err == nil || conn.started || ctx.Err() != nil {
+			c.release(to, conn, reusable)
+			return resp, err
 		}
-		// It was closed by the node just as it was used.
+		// The node closed the idle connection just as it was used again.
 		_ = conn.Close()
 		if req.Body, err = req.GetBody(); err != nil {
-			return answer{}, err
+			return response{}, err
 		}
 	}
 	conn, err := c.dial(ctx, to)
 	if err != nil {
-		return answer{}, cause(ctx, err)
+		return response{}, contextCause(ctx, err)
 	}
-	a, keep, err := conn.exchange(ctx, req)
-	c.done(to, conn, keep)
-	return a, err
+	resp, reusable, err := conn.roundTrip(ctx, req)
+	c.release(to, conn, reusable)
+	return resp, err
 }
 
-// cause prefers the reason of the context to what it made of the connection.
-func cause(ctx context.Context, err error) error {
+// contextCause returns the error of ctx, if it has one, instead of its consequence for the connection.
+func contextCause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
 }
 
-func (c *connections) dial(ctx context.Context, to node) (*connection, error) {
+func (c *connections) dial(ctx context.Context, to endpoint) (*connection, error) {
 	raw, err := c.dialer.DialContext(ctx, "tcp", net.JoinHostPort(to.host, to.port))
 	if err != nil {
 		return nil, err
@@ -129,45 +128,46 @@ func (c *connections) dial(ctx context.Context, to node) (*connection, error) {
 	return conn, nil
 }
 
-// take returns a kept connection that is as it was left, or nil.
-func (c *connections) take(to node) *connection {
+// takeIdle removes and returns the idle connection to an endpoint, or nil when there is none that is still usable.
+func (c *connections) takeIdle(to endpoint) *connection {
 	c.mu.Lock()
 	conn := c.idle[to]
 	delete(c.idle, to)
 	c.mu.Unlock()
-	if conn != nil && !(time.Since(conn.since) < idleTimeout && conn.silent()) {
+	if conn != nil && !(time.Since(conn.idleSince) < idleTimeout && conn.quiet()) {
 		_ = conn.Close()
 		return nil
 	}
 	return conn
 }
 
-// done keeps a connection or closes it.
-func (c *connections) done(to node, conn *connection, keep bool) {
-	if !keep {
+// release keeps a reusable connection as the idle one of its endpoint and closes any other. Now and then it also closes
+// the connections that have been idle for too long.
+func (c *connections) release(to endpoint, conn *connection, reusable bool) {
+	if !reusable {
 		_ = conn.Close()
 		return
 	}
-	conn.since = time.Now()
+	conn.idleSince = time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.idle[to]; old != nil {
 		_ = old.Close()
 	}
 	c.idle[to] = conn
-	if time.Since(c.swept) < idleTimeout {
+	if time.Since(c.lastSweep) < idleTimeout {
 		return
 	}
-	c.swept = conn.since
-	for to, conn := range c.idle { // of nodes that are asked no more
-		if time.Since(conn.since) >= idleTimeout {
+	c.lastSweep = conn.idleSince
+	for to, conn := range c.idle { // nodes that are no longer checked
+		if time.Since(conn.idleSince) >= idleTimeout {
 			_ = conn.Close()
 			delete(c.idle, to)
 		}
 	}
 }
 
-// close gives up what is idle.
+// close closes the idle connections.
 func (c *connections) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,76 +177,76 @@ func (c *connections) close() {
 	clear(c.idle)
 }
 
-// silent is false when the other side has closed, or has sent what nobody asked
-// for, such as the 408 of a server that did not want to wait.
-func (c *connection) silent() bool {
+// quiet is false when the node has closed the connection or sent data without a request, such as the 408 of a server
+// whose idle timeout has passed.
+func (c *connection) quiet() bool {
 	raw, err := c.socket.SyscallConn()
 	if err != nil {
 		return false
 	}
-	silent := false
+	quiet := false
 	err = raw.Read(func(fd uintptr) bool {
 		var one [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		silent = errors.Is(err, syscall.EAGAIN)
+		quiet = errors.Is(err, syscall.EAGAIN)
 		return true
 	})
-	return err == nil && silent
+	return err == nil && quiet
 }
 
-// Read reads no more than the limit of the present part of an answer.
+// Read reads at most the remaining number of bytes.
 func (c *connection) Read(p []byte) (int, error) {
-	if c.left <= 0 {
-		return 0, c.exceeded
+	if c.remaining <= 0 {
+		return 0, c.limitErr
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.left)])
-	c.left -= n
-	c.answered = c.answered || n > 0
-	c.ended = c.ended || errors.Is(err, io.EOF)
+	n, err := c.Conn.Read(p[:min(len(p), c.remaining)])
+	c.remaining -= n
+	c.started = c.started || n > 0
+	c.eof = c.eof || errors.Is(err, io.EOF)
 	return n, err
 }
 
-// exchange sends a request and reads the whole answer. keep tells whether the
-// connection can be used again.
-func (c *connection) exchange(ctx context.Context, req *http.Request) (a answer, keep bool, err error) {
-	c.answered = false
-	// A deadline in the past wakes who waits for the connection.
+// roundTrip sends a request and reads the complete response, until ctx ends. reusable tells whether the connection may
+// carry another request.
+func (c *connection) roundTrip(ctx context.Context, req *http.Request) (resp response, reusable bool, err error) {
+	c.started = false
+	// A deadline in the past interrupts blocked reads and writes.
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	a, keep, err = c.talk(req)
+	resp, reusable, err = c.exchange(req)
 	if !stop() {
-		return a, false, cause(ctx, err)
+		return resp, false, contextCause(ctx, err)
 	}
-	return a, keep, err
+	return resp, reusable, err
 }
 
-func (c *connection) talk(req *http.Request) (a answer, keep bool, err error) {
+func (c *connection) exchange(req *http.Request) (response, bool, error) {
 	w := writers.Get().(*bufio.Writer)
 	w.Reset(c)
 	defer func() { w.Reset(nil); writers.Put(w) }()
 	if err := errors.Join(req.Write(w), w.Flush()); err != nil {
-		return a, false, err
+		return response{}, false, err
 	}
 	r := readers.Get().(*bufio.Reader)
 	r.Reset(c)
 	defer func() { r.Reset(nil); readers.Put(r) }()
-	c.left, c.exceeded = maxHeader, errHeader
+	c.remaining, c.limitErr = maxHeader, errHeader
 	resp, err := readResponse(r, req)
 	switch {
-	case err != nil && c.ended: // half a line looks malformed
-		return a, false, io.ErrUnexpectedEOF
+	case err != nil && c.eof: // net/http reports half a line as malformed
+		return response{}, false, io.ErrUnexpectedEOF
 	case err != nil:
-		return a, false, err
+		return response{}, false, err
 	}
-	c.left, c.exceeded = maxWire, errTooLarge
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err == nil && len(body) > maxAnswer {
+	c.remaining, c.limitErr = maxWire, errTooLarge
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err == nil && len(body) > maxBody {
 		err = errTooLarge
 	}
-	keep = err == nil && !resp.Close && r.Buffered() == 0
-	return answer{resp.StatusCode, resp.Header, body}, keep, err
+	reusable := err == nil && !resp.Close && r.Buffered() == 0
+	return response{resp.StatusCode, resp.Header, body}, reusable, err
 }
 
-// readResponse skips what comes before the answer itself.
+// readResponse reads the final response and skips interim ones (1xx).
 func readResponse(r *bufio.Reader, req *http.Request) (*http.Response, error) {
 	for range maxInterim {
 		resp, err := http.ReadResponse(r, req)

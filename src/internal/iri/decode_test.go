@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnswersAreSortedByStatusAndContent(t *testing.T) {
+func TestResponsesAreClassifiedByStatusAndBody(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		status   int
@@ -27,25 +27,25 @@ func TestAnswersAreSortedByStatusAndContent(t *testing.T) {
 	}{
 		{"an error", 400, false, `{"error":"Invalid parameters","duration":0}`, KindFailed, "Invalid parameters"},
 		{"an exception", 500, false, `{"exception":"Invalid parameters"}`, KindFailed, "Invalid parameters"},
-		{"an exception without a text", 500, false, `{"duration":0}`, KindFailed, ""},
+		{"an exception without a message", 500, false, `{"duration":0}`, KindFailed, ""},
 		{"HORNET's object", 403, false, `{"error":{"code":"403","message":"forbidden"}}`, KindDenied, "forbidden"},
-		{"an error of another shape", 400, false, `{"error":[1]}`, KindFailed, "an error without a text"},
+		{"an error of an unknown type", 400, false, `{"error":[1]}`, KindFailed, "an error without a message"},
 		{"a limited command", 401, false, `{"error":"COMMAND x is not available on this node"}`, KindDenied, "COMMAND x is not available on this node"},
-		{"basic auth", 401, true, `<html>`, KindPassword, ""},
+		{"basic auth", 401, true, `<html>`, KindAuth, ""},
 		{"403 of a proxy", 403, false, `Forbidden`, KindDenied, ""},
 		{"an error with status 200", 200, false, `{"error":"no"}`, KindFailed, "no"},
-		{"an empty error with status 200", 200, false, `{"error":""}`, KindFailed, "an error without a text"},
-		{"nothing", 200, false, ``, KindNotIRI, ""},
+		{"an empty error with status 200", 200, false, `{"error":""}`, KindFailed, "an error without a message"},
+		{"an empty body", 200, false, ``, KindNotIRI, ""},
 		{"null", 200, false, `null`, KindNotIRI, ""},
 		{"a list", 200, false, `[]`, KindNotIRI, ""},
 		{"half an object", 200, false, `{"appName":`, KindNotIRI, ""},
 		{"two objects", 200, false, `{}{}`, KindNotIRI, ""},
-		{"a page", 200, false, `<html>`, KindNotIRI, ""},
-		{"a text for a number", 200, false, `{"latestMilestoneIndex":"1"}`, KindNotIRI, ""},
+		{"HTML", 200, false, `<html>`, KindNotIRI, ""},
+		{"a string instead of a number", 200, false, `{"latestMilestoneIndex":"1"}`, KindNotIRI, ""},
 		{"a fraction", 200, false, `{"latestMilestoneIndex":1.5}`, KindNotIRI, ""},
 		{"too large a number", 200, false, `{"latestMilestoneIndex":1e30}`, KindNotIRI, ""},
 		{"no content", 204, false, ``, KindFailed, ""},
-		{"a lost page", 404, false, `{"message":"Not Found"}`, KindFailed, ""},
+		{"not found", 404, false, `{"message":"Not Found"}`, KindFailed, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var e *Error
@@ -56,31 +56,31 @@ func TestAnswersAreSortedByStatusAndContent(t *testing.T) {
 	}
 }
 
-func TestAnErrorThatIsNullIsNone(t *testing.T) {
+func TestANullErrorIsNoError(t *testing.T) {
 	assert.NoError(t, decode(200, false, []byte(`{"error":null,"appName":"IRI"}`), &NodeInfo{}))
 }
 
-func TestATextOfANodeIsOneShortPrintableLine(t *testing.T) {
+func TestCleanReturnsOneShortPrintableLine(t *testing.T) {
 	assert.Equal(t, "a b c", Clean("a\n\tb \x1b\u202ec"))
 	assert.Equal(t, strings.Repeat("é", maxText)+"…", Clean(strings.Repeat("é", 1000)))
 }
 
-// What changes from one check to the next must not be in the output.
-func TestErrorsHaveNothingThatMoves(t *testing.T) {
+// Details that differ from check to check must not be in the output.
+func TestErrorTextsAreStable(t *testing.T) {
 	expired := x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired, Detail: "current time 2026-01-02"}
 	for _, tt := range []struct {
 		name string
 		err  *Error
 		want string
 	}{
-		{"local ports", transportError(&net.OpError{Op: "read", Net: "tcp", Err: errors.New("odd 127.0.0.1:54321")}), "could not be asked: read tcp: odd #.#.#.#:#"},
+		{"local ports", transportError(&net.OpError{Op: "read", Net: "tcp", Err: errors.New("failed 127.0.0.1:54321")}), "the request failed: read tcp: failed #.#.#.#:#"},
 		{"the name server", transportError(&net.DNSError{Err: "no such host", Name: "n", Server: "10.0.0.1:53", IsNotFound: true}), "the host name has no address"},
-		{"a name server that does not answer", transportError(&net.DNSError{Err: "i/o timeout", IsTimeout: true}), "no answer in time"},
+		{"an unresponsive name server", transportError(&net.DNSError{Err: "i/o timeout", IsTimeout: true}), "no response in time"},
 		{"the time", transportError(&tls.CertificateVerificationError{Err: expired}), "the TLS certificate is not trusted: it has expired or is not valid yet"},
 		{"another host", transportError(&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "n"}}), "the TLS certificate is not trusted: it is for another host name"},
-		{"the user", transportError(&url.Error{Op: "Post", URL: "http://user:***@n", Err: errors.New("odd")}), "could not be asked: odd"},
-		{"counters of the node", &Error{Kind: KindFailed, Status: 500, Text: "Index 5 out of 10"}, "the node answered with an error (HTTP status 500): Index # out of #"},
-		{"nothing else", transportError(context.DeadlineExceeded), "no answer in time"},
+		{"the user", transportError(&url.Error{Op: "Post", URL: "http://user:***@n", Err: errors.New("failed")}), "the request failed: failed"},
+		{"counters of the node", &Error{Kind: KindFailed, Status: 500, Text: "Index 5 out of 10"}, "the node responded with an error (HTTP status 500): Index # out of #"},
+		{"a deadline", transportError(context.DeadlineExceeded), "no response in time"},
 	} {
 		t.Run(tt.name, func(t *testing.T) { assert.Equal(t, tt.want, tt.err.Error()) })
 	}
@@ -117,7 +117,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func TestTimeoutsOfTheStandardLibraryAreTimeouts(t *testing.T) {
+func TestSocketDeadlinesAreTimeouts(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = listener.Close() }()

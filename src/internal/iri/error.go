@@ -15,69 +15,67 @@ import (
 	"syscall"
 )
 
-// Kind says what kept a command from being answered. Callers branch on it.
+// Kind classifies why a command has no usable response. Callers branch on it.
 type Kind int
 
-// The kinds. Those up to KindNotHTTP have no HTTP answer, the others have one.
+// The kinds. Up to KindNotHTTP there was no HTTP response, from KindRedirect on there was one.
 const (
 	KindUnknown     Kind = iota
-	KindCanceled         // the caller gave up
-	KindTimeout          // not answered in time
-	KindName             // the host name has no address
+	KindCanceled         // the caller's context was cancelled
+	KindTimeout          // no complete response in time
+	KindDNS              // the host name has no address
 	KindRefused          // nothing listens on the port
-	KindUnreachable      // no way to the host
-	KindClosed           // the connection ended before the answer did
-	KindCertificate      // TLS: the certificate is not to be trusted
-	KindTLS              // TLS: no agreement
-	KindNotTLS           // https was asked and something else answered
-	KindNotHTTP          // what answered does not speak HTTP
-	KindRedirect         // the node points elsewhere
-	KindTooLarge         // the answer is larger than 1 MiB
-	KindNotIRI           // status 200, but not IRI's JSON
-	KindPassword         // 401 of basic auth
+	KindUnreachable      // no route to the host
+	KindClosed           // the connection was closed before the response was complete
+	KindCertificate      // TLS: the certificate is not trusted
+	KindTLS              // TLS: the handshake failed
+	KindNotTLS           // https was expected, but the server does not speak TLS
+	KindNotHTTP          // the server does not speak HTTP
+	KindRedirect         // status 3xx
+	KindTooLarge         // the response is larger than 1 MiB
+	KindNotIRI           // status 200, but not the JSON of IRI
+	KindAuth             // 401 with a challenge for basic authentication
 	KindDenied           // 401 or 403: the command is limited
-	KindFailed           // any other status, or an error in the answer
+	KindFailed           // any other status, or an error in the response
 )
 
 var reasons = map[Kind]string{
-	KindUnknown:     "could not be asked",
-	KindCanceled:    "the check was stopped",
-	KindTimeout:     "no answer in time",
-	KindName:        "the host name has no address",
+	KindUnknown:     "the request failed",
+	KindCanceled:    "the check was cancelled",
+	KindTimeout:     "no response in time",
+	KindDNS:         "the host name has no address",
 	KindRefused:     "connection refused",
 	KindUnreachable: "the host cannot be reached",
-	KindClosed:      "the connection was closed before the answer was complete",
+	KindClosed:      "the connection was closed before the response was complete",
 	KindCertificate: "the TLS certificate is not trusted",
-	KindTLS:         "no TLS connection could be made",
+	KindTLS:         "the TLS handshake failed",
 	KindNotTLS:      "the port does not speak TLS",
 	KindNotHTTP:     "the port does not speak HTTP",
-	KindRedirect:    "the answer is a redirect, which is not followed",
-	KindTooLarge:    "the answer is larger than 1 MiB",
-	KindNotIRI:      "the answer is not IRI's JSON",
-	KindPassword:    "a user and a password are asked for",
-	KindDenied:      "the command is not available from here",
-	KindFailed:      "the node answered with an error",
+	KindRedirect:    "the response is a redirect, which is not followed",
+	KindTooLarge:    "the response is larger than 1 MiB",
+	KindNotIRI:      "the response is not valid IRI JSON",
+	KindAuth:        "a user name and password are required",
+	KindDenied:      "the command is not available from this host",
+	KindFailed:      "the node responded with an error",
 }
 
-// Error is why a command has no usable answer.
+// Error is why a command has no usable response.
 type Error struct {
-	// Command is what was sent.
+	// Command is the command that was sent.
 	Command string
 	Kind    Kind
-	// Status is the HTTP status, 0 when there was none.
+	// Status is the HTTP status, 0 without a response.
 	Status int
-	// Text is the node's own explanation, cleaned, or "".
+	// Text is the node's own explanation, passed through [Clean], or "".
 	Text string
-	// FromNode tells that the answer was a JSON object, as a node's is, and not
-	// for example a proxy's page.
+	// FromNode: the body was a JSON object, as a node sends, and not for example the HTML page of a proxy.
 	FromNode bool
-	// Err is the cause. It may hold what changes from one time to the next, such
-	// as a local port, so Error does not print it.
+	// Err is the cause. It may contain details that differ each time, such as a local port, so Error omits it.
 	Err error
 }
 
-// Error says the same as long as the reason is the same: it is meant for the
-// output of a check, and a changed output wakes everyone who watches it.
+// Error returns the same text as long as the reason is the same: it becomes the output of a check, and Consul wakes all
+// watchers of a check whose output changes.
 func (e *Error) Error() string {
 	text := e.Reason()
 	if e.Command != "" {
@@ -93,21 +91,21 @@ func (e *Error) Reason() string {
 	case e.Kind == KindCertificate:
 		text += certificateReason(e.Err)
 	case e.Kind == KindUnknown && e.Err != nil:
-		text += ": " + steady(Clean(e.Err.Error()))
+		text += ": " + maskNumbers(Clean(e.Err.Error()))
 	}
 	if e.Status != 0 && e.Status != http.StatusOK {
 		text += fmt.Sprintf(" (HTTP status %d)", e.Status)
 	}
 	if e.Text != "" {
-		text += ": " + steady(e.Text)
+		text += ": " + maskNumbers(e.Text)
 	}
 	return text
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// KindOf is the kind of an error of this package, else KindUnknown.
+// KindOf returns the kind of an *Error, and KindUnknown for any other error.
 func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) {
@@ -116,8 +114,8 @@ func KindOf(err error) Kind {
 	return KindUnknown
 }
 
-// steady replaces the numbers in a node's text: they are often counters.
-func steady(text string) string {
+// maskNumbers replaces each number by "#": numbers in such texts are often counters, which change each time.
+func maskNumbers(text string) string {
 	var b strings.Builder
 	inNumber := false
 	for _, r := range text {
@@ -133,9 +131,9 @@ func steady(text string) string {
 	return b.String()
 }
 
-// transportError sorts what net/http says when there is no complete answer.
+// transportError classifies an error of the network, TLS or net/http when there is no complete response.
 func transportError(err error) *Error {
-	// What url.Error adds is the URL, with the user name.
+	// url.Error would add the URL, which has the user name.
 	if outer := (*url.Error)(nil); errors.As(err, &outer) {
 		err = outer.Err
 	}
@@ -157,7 +155,7 @@ func transportKind(err error) Kind {
 		if name.IsTimeout {
 			return KindTimeout
 		}
-		return KindName
+		return KindDNS
 	case isCertificateError(err):
 		return KindCertificate
 	case errors.As(err, &record):
@@ -175,7 +173,7 @@ func transportKind(err error) Kind {
 	return kindByText(err.Error())
 }
 
-// kindByText is for the errors of the standard library that have no type.
+// kindByText classifies errors of the standard library that have no type of their own.
 func kindByText(text string) Kind {
 	switch {
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
@@ -194,7 +192,7 @@ func isCertificateError(err error) bool {
 	return errors.As(err, &verify)
 }
 
-// certificateReason leaves out the time, which Go's own text has.
+// certificateReason is shorter than the text of crypto/x509, which contains the current time.
 func certificateReason(err error) string {
 	var (
 		unknown  x509.UnknownAuthorityError
@@ -203,7 +201,7 @@ func certificateReason(err error) string {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return ": signed by an unknown authority, or by itself"
+		return ": signed by an unknown authority, or self-signed"
 	case errors.As(err, &hostname):
 		return ": it is for another host name"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:

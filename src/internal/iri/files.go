@@ -10,10 +10,10 @@ import (
 	"os"
 )
 
-// maxFile is far more than a file of certificates or a password needs.
+// maxFile, in bytes, is far more than a file of certificates or a password needs.
 const maxFile = 4 << 20
 
-// ReadRoots reads the certificates (PEM) that are to be trusted.
+// ReadRoots reads the trusted root certificates from a PEM file.
 func ReadRoots(path string) (*x509.CertPool, error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -21,23 +21,21 @@ func ReadRoots(path string) (*x509.CertPool, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s has no certificate (-----BEGIN CERTIFICATE-----)", path)
+		return nil, fmt.Errorf("%s contains no certificate (-----BEGIN CERTIFICATE-----)", path)
 	}
 	return roots, nil
 }
 
-// ReadCertificate reads the certificate (PEM, with those between it and its
-// root) and the key that are shown to nodes that ask for one.
+// ReadCertificate reads a client certificate, with its intermediates, and its key from PEM files.
 func ReadCertificate(cert, key string) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("the certificate %s with the key %s: %w", cert, key, err)
+		return nil, fmt.Errorf("certificate %s and key %s: %w", cert, key, err)
 	}
 	return &pair, nil
 }
 
-// ReadUser reads the one line USER:PASSWORD of a file. No error tells what is
-// in it.
+// ReadUser reads a file with the single line USER:PASSWORD. Errors never contain the content.
 func ReadUser(path string) (user, password string, err error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -49,7 +47,7 @@ func ReadUser(path string) (user, password string, err error) {
 	case !found || len(before) == 0:
 		return "", "", fmt.Errorf("%s does not have the form USER:PASSWORD", path)
 	case bytes.ContainsAny(line, "\r\n\x00"):
-		return "", "", fmt.Errorf("%s has more than the one line USER:PASSWORD", path)
+		return "", "", fmt.Errorf("%s has more than one line; only USER:PASSWORD is allowed", path)
 	}
 	return string(before), string(after), nil
 }

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// Authority signs certificates for tests of https: for nodes and, as a node may
-// ask for one, for clients. It exists in memory only.
+// Authority is a certificate authority for tests with TLS: it signs certificates for nodes and for clients. It exists
+// in memory only.
 type Authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority makes one that is good for a day.
+// NewAuthority creates an authority that is valid for a day.
 func NewAuthority() *Authority {
 	template := &x509.Certificate{
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: "iritest"},
@@ -33,20 +33,20 @@ func NewAuthority() *Authority {
 	return &Authority{must(x509.ParseCertificate(der)), key}
 }
 
-// Pool trusts what the authority signs.
+// Pool contains the authority as its only root.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.certificate)
 	return pool
 }
 
-// PEM is the authority's certificate.
+// PEM is the authority's certificate, encoded as PEM.
 func (a *Authority) PEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
 }
 
-// Certificate signs a certificate for these host names and IP addresses, good for
-// two days until end; a client can show it too.
+// Certificate signs a certificate for these host names and IP addresses, valid for the 48 hours before end, for servers
+// and clients.
 func (a *Authority) Certificate(end time.Time, names ...string) tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber: serial(), NotBefore: end.Add(-48 * time.Hour), NotAfter: end,
@@ -64,7 +64,7 @@ func (a *Authority) Certificate(end time.Time, names ...string) tls.Certificate 
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// PEM is a certificate and its key as programs read them from files.
+// PEM encodes a certificate and its key (PKCS #8) as PEM, for programs that read them from files.
 func PEM(c tls.Certificate) (certificate, key []byte) {
 	raw := must(x509.MarshalPKCS8PrivateKey(c.PrivateKey))
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}),
@@ -75,7 +75,7 @@ func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(),
 
 func serial() *big.Int { return must(rand.Int(rand.Reader, big.NewInt(1<<62))) }
 
-// must is for what only fails when this file is wrong.
+// must panics on errors that only a mistake in this file can cause.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(fmt.Sprintf("iritest: %v", err))

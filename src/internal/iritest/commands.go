@@ -1,15 +1,17 @@
 package iritest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
 
-// The made-up contents: the right alphabet and the right lengths.
+// The invented contents have the alphabet and the lengths of real ones.
 var (
 	trytesOnly = regexp.MustCompile(`^[9A-Z]+$`)
 	someHash   = strings.Repeat("FAKE9NODE", 9)   // 81 trytes
@@ -18,8 +20,8 @@ var (
 
 const notSynchronised = "This operation cannot be executed: The subtangle has not been updated yet."
 
-// commands are those that the fake knows; what they do is in their names.
-var commands = map[string]func(*Node, *request) answer{
+// commands are the supported commands of the API.
+var commands = map[string]func(*Node, *request) response{
 	"getNodeInfo":                (*Node).getNodeInfo,
 	"getNodeAPIConfiguration":    (*Node).getNodeAPIConfiguration,
 	"getNeighbors":               (*Node).getNeighbors,
@@ -40,10 +42,10 @@ var commands = map[string]func(*Node, *request) answer{
 	"storeTransactions":          (*Node).acceptTrytes,
 }
 
-func (n *Node) getNodeInfo(req *request) answer {
+func (n *Node) getNodeInfo(req *request) response {
 	s, p := req.state, req.preset
 	info := map[string]any{
-		"appName": or(s.AppName, p.appName), "appVersion": or(s.AppVersion, p.appVersion),
+		"appName": cmp.Or(s.AppName, p.appName), "appVersion": cmp.Or(s.AppVersion, p.appVersion),
 		"latestMilestone": someHash, "latestMilestoneIndex": s.Milestone,
 		"latestSolidSubtangleMilestone": someHash, "latestSolidSubtangleMilestoneIndex": s.Milestone - s.Behind,
 		"neighbors": s.Neighbours, "time": time.Now().UnixMilli(), "tips": 42, "transactionsToRequest": 0,
@@ -54,28 +56,28 @@ func (n *Node) getNodeInfo(req *request) answer {
 	} else {
 		addJava(info, time.Since(n.started))
 	}
-	if p.objects {
+	if p.errorObjects {
 		info["duration"] = 0
 	}
-	if p.start {
+	if p.startMilestone {
 		info["milestoneStartIndex"] = s.Snapshot
 	}
 	if p.features {
 		info["features"], info["coordinatorAddress"] = features(s, p), someHash
 	}
-	if p.snapshot {
+	if p.snapshotMilestone {
 		info["lastSnapshottedMilestoneIndex"] = s.Snapshot
 	}
-	if p.size {
+	if p.databaseSize {
 		info["dbSizeInBytes"] = 12345678
 	}
 	return ok(info)
 }
 
-// addJava adds what only a Java program tells. The numbers move, as there.
-func addJava(info map[string]any, up time.Duration) {
+// addJava adds the fields of the Java runtime, which only IRI has. Some values change from call to call, as in IRI.
+func addJava(info map[string]any, uptime time.Duration) {
 	info["jreAvailableProcessors"] = runtime.NumCPU()
-	info["jreFreeMemory"] = 1<<30 + up.Milliseconds()%(1<<20)
+	info["jreFreeMemory"] = 1<<30 + uptime.Milliseconds()%(1<<20)
 	info["jreMaxMemory"] = 4 << 30
 	info["jreTotalMemory"] = 2 << 30
 	info["jreVersion"] = "1.8.0_181"
@@ -93,14 +95,14 @@ func features(s State, p preset) []string {
 	return append(list, "snapshotPruning", "dnsRefresher")
 }
 
-func (n *Node) getNodeAPIConfiguration(*request) answer {
+func (n *Node) getNodeAPIConfiguration(*request) response {
 	return ok(map[string]any{
 		"maxFindTransactions": 100000, "maxRequestsList": 1000, "maxGetTrytes": 10000, "maxBodyLength": maxBody,
 		"testNet": false, "milestoneStartIndex": 0,
 	})
 }
 
-func (n *Node) getNeighbors(req *request) answer {
+func (n *Node) getNeighbors(req *request) response {
 	list := []any{}
 	for i := range req.state.Neighbours {
 		list = append(list, map[string]any{
@@ -112,24 +114,24 @@ func (n *Node) getNeighbors(req *request) answer {
 	return ok(map[string]any{"neighbors": list})
 }
 
-func neighbourChange(key string) func(*Node, *request) answer {
-	return func(_ *Node, req *request) answer {
-		uris, bad := req.list("uris", nil)
-		if bad != nil {
-			return *bad
+func neighbourChange(key string) func(*Node, *request) response {
+	return func(_ *Node, req *request) response {
+		uris, invalid := req.list("uris", nil)
+		if invalid != nil {
+			return *invalid
 		}
 		return ok(map[string]any{key: len(uris)})
 	}
 }
 
-func (n *Node) getTips(req *request) answer {
+func (n *Node) getTips(req *request) response {
 	if req.preset.hornet {
 		return req.unknown()
 	}
 	return ok(map[string]any{"hashes": []string{someHash, someHash}})
 }
 
-func (n *Node) getTransactionsToApprove(req *request) answer {
+func (n *Node) getTransactionsToApprove(req *request) response {
 	var depth float64
 	if json.Unmarshal(req.params["depth"], &depth) != nil {
 		return req.badParameter("Invalid parameters")
@@ -143,56 +145,56 @@ func (n *Node) getTransactionsToApprove(req *request) answer {
 	return ok(map[string]any{"trunkTransaction": someHash, "branchTransaction": someHash})
 }
 
-func (n *Node) getBalances(req *request) answer {
-	addresses, bad := req.list("addresses", trytesOnly)
-	if bad != nil {
-		return *bad
+func (n *Node) getBalances(req *request) response {
+	addresses, invalid := req.list("addresses", trytesOnly)
+	if invalid != nil {
+		return *invalid
 	}
 	return ok(map[string]any{
-		"balances": repeat("0", len(addresses)), "references": []string{someHash},
+		"balances": slices.Repeat([]string{"0"}, len(addresses)), "references": []string{someHash},
 		"milestoneIndex": req.state.Milestone - req.state.Behind,
 	})
 }
 
-func (n *Node) findTransactions(req *request) answer {
-	given := false
+func (n *Node) findTransactions(req *request) response {
+	hasCriterion := false
 	for _, key := range []string{"addresses", "bundles", "tags", "approvees"} {
 		if _, has := req.params[key]; !has {
 			continue
 		}
-		if _, bad := req.list(key, trytesOnly); bad != nil {
-			return *bad
+		if _, invalid := req.list(key, trytesOnly); invalid != nil {
+			return *invalid
 		}
-		given = true
+		hasCriterion = true
 	}
-	if !given {
+	if !hasCriterion {
 		return req.badParameter("Invalid parameters")
 	}
 	return ok(map[string]any{"hashes": []string{someHash}})
 }
 
-func (n *Node) getTrytes(req *request) answer {
-	hashes, bad := req.list("hashes", trytesOnly)
-	if bad != nil {
-		return *bad
+func (n *Node) getTrytes(req *request) response {
+	hashes, invalid := req.list("hashes", trytesOnly)
+	if invalid != nil {
+		return *invalid
 	}
-	return ok(map[string]any{"trytes": repeat(someTrytes, len(hashes))})
+	return ok(map[string]any{"trytes": slices.Repeat([]string{someTrytes}, len(hashes))})
 }
 
-func (n *Node) getInclusionStates(req *request) answer {
-	transactions, bad := req.list("transactions", trytesOnly)
-	if bad != nil {
-		return *bad
+func (n *Node) getInclusionStates(req *request) response {
+	transactions, invalid := req.list("transactions", trytesOnly)
+	if invalid != nil {
+		return *invalid
 	}
 	if !req.state.synchronised(req.preset) {
 		return failed(400, notSynchronised)
 	}
-	return ok(map[string]any{"states": repeat(true, len(transactions))})
+	return ok(map[string]any{"states": slices.Repeat([]bool{true}, len(transactions))})
 }
 
-func (n *Node) checkConsistency(req *request) answer {
-	if _, bad := req.list("tails", trytesOnly); bad != nil {
-		return *bad
+func (n *Node) checkConsistency(req *request) response {
+	if _, invalid := req.list("tails", trytesOnly); invalid != nil {
+		return *invalid
 	}
 	if !req.state.synchronised(req.preset) {
 		return failed(400, notSynchronised)
@@ -200,28 +202,27 @@ func (n *Node) checkConsistency(req *request) answer {
 	return ok(map[string]any{"state": true, "info": ""})
 }
 
-func (n *Node) wereAddressesSpentFrom(req *request) answer {
-	addresses, bad := req.list("addresses", trytesOnly)
-	if bad != nil {
-		return *bad
+func (n *Node) wereAddressesSpentFrom(req *request) response {
+	addresses, invalid := req.list("addresses", trytesOnly)
+	if invalid != nil {
+		return *invalid
 	}
-	return ok(map[string]any{"states": repeat(false, len(addresses))})
+	return ok(map[string]any{"states": slices.Repeat([]bool{false}, len(addresses))})
 }
 
-func (n *Node) getMissingTransactions(*request) answer {
+func (n *Node) getMissingTransactions(*request) response {
 	return ok(map[string]any{"hashes": []string{}})
 }
 
-func (n *Node) acceptTrytes(req *request) answer {
-	if _, bad := req.list("trytes", trytesOnly); bad != nil {
-		return *bad
+func (n *Node) acceptTrytes(req *request) response {
+	if _, invalid := req.list("trytes", trytesOnly); invalid != nil {
+		return *invalid
 	}
 	return ok(map[string]any{})
 }
 
-// attachToTangle takes State.PoWTime, one request after the other as in IRI, and
-// gives the trytes back as they came.
-func (n *Node) attachToTangle(req *request) answer {
+// attachToTangle takes State.PoWTime and returns the trytes unchanged. Like IRI it processes one request at a time.
+func (n *Node) attachToTangle(req *request) response {
 	var weight float64
 	for _, key := range []string{"trunkTransaction", "branchTransaction"} {
 		var hash string
@@ -235,20 +236,18 @@ func (n *Node) attachToTangle(req *request) answer {
 	if json.Unmarshal(req.params["minWeightMagnitude"], &weight) != nil {
 		return req.badParameter("Invalid parameters")
 	}
-	trytes, bad := req.list("trytes", trytesOnly)
-	if bad != nil {
-		return *bad
+	trytes, invalid := req.list("trytes", trytesOnly)
+	if invalid != nil {
+		return *invalid
 	}
 	start := time.Now()
-	done := n.work(req)
-	if !done {
+	if !n.work(req) {
 		trytes = []string{}
 	}
 	return ok(map[string]any{"trytes": trytes, "duration": time.Since(start).Milliseconds()})
 }
 
-// work does nothing for as long as a proof of work takes. It is false when it
-// was interrupted, or the client went away.
+// work waits for as long as a proof of work takes. It returns false when it was interrupted or the client disconnected.
 func (n *Node) work(req *request) bool {
 	select {
 	case n.working <- struct{}{}:
@@ -270,8 +269,8 @@ func (n *Node) work(req *request) bool {
 	return false
 }
 
-// interruptAttachingToTangle needs no parameter, and acts.
-func (n *Node) interruptAttachingToTangle(*request) answer {
+// interruptAttachingToTangle takes no parameters: whoever may send it interrupts the running attachToTangle.
+func (n *Node) interruptAttachingToTangle(*request) response {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	close(n.interrupted)
@@ -279,38 +278,23 @@ func (n *Node) interruptAttachingToTangle(*request) answer {
 	return ok(map[string]any{})
 }
 
-// list reads a parameter that is a list of texts, or tells the answer that says
-// what is wrong with it.
-func (req *request) list(key string, syntax *regexp.Regexp) ([]string, *answer) {
+// list reads a parameter that is a list of strings, each of which matches syntax unless that is nil. If the parameter
+// is invalid it returns the response that says so.
+func (req *request) list(key string, syntax *regexp.Regexp) ([]string, *response) {
 	var list []string
 	if raw, has := req.params[key]; !has || json.Unmarshal(raw, &list) != nil || list == nil {
-		bad := req.badParameter("Invalid parameters")
-		return nil, &bad
+		invalid := req.badParameter("Invalid parameters")
+		return nil, &invalid
 	}
 	if len(list) > 1000 {
-		bad := req.badParameter("Could not complete request")
-		return nil, &bad
+		invalid := req.badParameter("Could not complete request")
+		return nil, &invalid
 	}
 	for _, item := range list {
 		if syntax != nil && !syntax.MatchString(item) {
-			bad := req.badParameter("Invalid " + key + " input")
-			return nil, &bad
+			invalid := req.badParameter("Invalid " + key + " input")
+			return nil, &invalid
 		}
 	}
 	return list, nil
-}
-
-func repeat[T any](value T, times int) []T {
-	list := make([]T, times)
-	for i := range list {
-		list[i] = value
-	}
-	return list
-}
-
-func or(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
 }

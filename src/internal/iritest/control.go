@@ -6,27 +6,27 @@ import (
 	"net/http"
 )
 
-// Control is a handler to change and to read the node from outside:
+// Control returns a handler that reads and changes the node over HTTP, in JSON:
 //
-//	GET    /_fake/state      the state
-//	PUT    /_fake/state      sets the keys of the JSON object that is sent
-//	GET    /_fake/counters   the counters
-//	DELETE /_fake/counters   sets them to 0
+//	GET    /_fake/state      returns the [State]
+//	PUT    /_fake/state      sets the given keys of the state and leaves the others
+//	GET    /_fake/counters   returns the counters
+//	DELETE /_fake/counters   resets the counters
 //
-// It serves loopback only, and nothing that came through a proxy: behind a load
-// balancer every request comes from loopback.
+// It responds with status 403 to clients that are not on loopback, and to requests that came through a proxy, which
+// on the host of a load balancer come from loopback too.
 func (n *Node) Control() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_fake/state", func(w http.ResponseWriter, _ *http.Request) { reply(w, n.State()) })
+	mux.HandleFunc("GET /_fake/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, n.State()) })
 	mux.HandleFunc("PUT /_fake/state", n.putState)
-	mux.HandleFunc("GET /_fake/counters", func(w http.ResponseWriter, _ *http.Request) { reply(w, n.Counters()) })
+	mux.HandleFunc("GET /_fake/counters", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, n.Counters()) })
 	mux.HandleFunc("DELETE /_fake/counters", func(w http.ResponseWriter, _ *http.Request) {
 		n.ResetCounters()
-		reply(w, n.Counters())
+		writeJSON(w, n.Counters())
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fromLoopback(r) || r.Header.Get("X-Forwarded-For") != "" {
-			http.Error(w, "only for this host itself, and not through a proxy", http.StatusForbidden)
+			http.Error(w, "only available on this host, and not through a proxy", http.StatusForbidden)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -47,10 +47,10 @@ func (n *Node) putState(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	reply(w, merged)
+	writeJSON(w, merged)
 }
 
-func reply(w http.ResponseWriter, value any) {
+func writeJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(value)
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-const page = "<html><body><h1>It is not the node that answers here</h1></body></html>"
+const page = "<html><body><h1>This is not the response of a node</h1></body></html>"
 
-// answers are the faults that are a whole HTTP answer.
-var answers = map[Fault]struct {
+// faultResponses are the faults that consist of one complete HTTP response.
+var faultResponses = map[Fault]struct {
 	status            int
 	contentType, body string
 }{
@@ -32,13 +32,13 @@ var answers = map[Fault]struct {
 }
 
 func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
-	if a, is := answers[req.state.Fault]; is {
-		respond(w, a.status, a.contentType, a.body)
+	if resp, found := faultResponses[req.state.Fault]; found {
+		respond(w, resp.status, resp.contentType, resp.body)
 		return
 	}
 	switch req.state.Fault {
 	case FaultDrop:
-		panic(http.ErrAbortHandler) // net/http closes the connection and logs nothing
+		panic(http.ErrAbortHandler) // net/http closes the connection without logging
 	case FaultTruncate:
 		w.Header().Set("Content-Length", "4096")
 		_, _ = io.WriteString(w, `{"appName":"IRI","appVersion":`)
@@ -57,9 +57,9 @@ func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
 		raw(w, func(conn io.Writer) { _, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n") })
 	case FaultGzip:
 		w.Header().Set("Content-Encoding", "gzip")
-		zip := gzip.NewWriter(w)
-		_, _ = io.WriteString(zip, `{"appName":"IRI","appVersion":"1.8.6"}`)
-		_ = zip.Close()
+		compressor := gzip.NewWriter(w)
+		_, _ = io.WriteString(compressor, `{"appName":"IRI","appVersion":"1.8.6"}`)
+		_ = compressor.Close()
 	case FaultHuge:
 		huge(w)
 	case FaultRedirect:
@@ -70,10 +70,10 @@ func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
 	}
 }
 
-// raw writes past net/http, and closes the connection.
+// raw writes directly to the connection and closes it.
 func raw(w http.ResponseWriter, write func(io.Writer)) {
 	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil { // HTTP/2 cannot
+	if err != nil { // not supported by HTTP/2
 		panic(http.ErrAbortHandler)
 	}
 	defer func() { _ = conn.Close() }()
@@ -86,6 +86,7 @@ func respond(w http.ResponseWriter, status int, contentType, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
+// drip writes one byte every 100 ms until the client disconnects.
 func drip(w io.Writer, flush func() error, r *http.Request, text string) {
 	for i := range len(text) {
 		if _, err := io.WriteString(w, text[i:i+1]); err != nil {
@@ -97,7 +98,7 @@ func drip(w io.Writer, flush func() error, r *http.Request, text string) {
 	}
 }
 
-// huge is valid JSON, in chunks: its length is not announced.
+// huge writes 8 MiB of valid JSON, chunked, without Content-Length.
 func huge(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, `{"appName":"IRI","appVersion":"`)

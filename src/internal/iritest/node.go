@@ -13,25 +13,24 @@ import (
 	"time"
 )
 
-// maxBody is IRI's MAX_BODY_LENGTH. IRI counts characters, and so do we: what it
-// is sent is trytes.
+// maxBody is IRI's default MAX_BODY_LENGTH. IRI counts characters and this package bytes, which is the same for trytes.
 const maxBody = 1_000_000
 
-// Node is a fake node. Make one with [New]. It is safe for concurrent use.
+// Node is a fake node, safe for concurrent use. Create one with [New].
 type Node struct {
 	mu       sync.Mutex
 	state    State
 	counters map[string]int
-	// interrupted is closed when a running attachToTangle has to stop.
+	// interrupted is closed to stop the running attachToTangle.
 	interrupted chan struct{}
 
-	// working holds a token while attachToTangle runs: IRI does one at a time.
+	// working holds a token while attachToTangle runs, since IRI runs one at a time.
 	working chan struct{}
 	started time.Time
 }
 
-// New returns a node that answers as 1.8.6 does, unless the options say
-// otherwise. It panics when they name a version or a fault that there is not.
+// New returns a node that responds as IRI 1.8.6 does unless the options say otherwise. It panics if they name an
+// unknown version or fault.
 func New(opts ...Option) *Node {
 	state := newState(opts)
 	if err := state.validate(); err != nil {
@@ -43,30 +42,29 @@ func New(opts ...Option) *Node {
 	}
 }
 
-// State is a copy of the present state.
+// State returns a copy of the current state.
 func (n *Node) State() State {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.state.clone()
 }
 
-// Update changes the state. Requests that are being answered keep the old one.
+// Update changes the state. Requests that are being processed keep the previous one.
 func (n *Node) Update(change func(*State)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	change(&n.state)
 }
 
-// Counters is how many requests of each command came in, refused ones included.
-// "OPTIONS" counts these requests, and "" those without a readable command that
-// the node knows.
+// Counters returns the number of requests by command, refused ones included. The key "OPTIONS" counts the requests of
+// this method, "" those without a known command.
 func (n *Node) Counters() map[string]int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.counters)
 }
 
-// Count is the counter of one command.
+// Count returns the counter of one command.
 func (n *Node) Count(command string) int { return n.Counters()[command] }
 
 // ResetCounters sets all counters to 0.
@@ -82,7 +80,7 @@ func (n *Node) count(command string) {
 	n.counters[command]++
 }
 
-// request is one command as the handlers see it.
+// request is a command with the state it was received in.
 type request struct {
 	http    *http.Request
 	state   State
@@ -91,16 +89,16 @@ type request struct {
 	params  map[string]json.RawMessage
 }
 
-// answer is a status and the object of the body.
-type answer struct {
+// response is a status and the JSON object of the body.
+type response struct {
 	status int
 	body   map[string]any
 }
 
-// ServeHTTP answers a command. The order of its checks is IRI's.
+// ServeHTTP executes a command. Its checks have the order of IRI.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	// A client that is not read to its end sees a reset instead of the answer.
+	// If the body is not read to its end the client may get a connection reset instead of the response.
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 16*maxBody))
 	req := &request{http: r, state: n.State()}
 	req.preset = presets()[req.state.Version]
@@ -124,18 +122,18 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case req.state.misbehaves(req.command):
 		misbehave(w, r, req)
 	case !authorised(r, req.state):
-		askPassword(w, req.preset)
+		requireAuth(w, req.preset)
 	case r.Method == http.MethodOptions:
-		answerOptions(w)
+		writeOptions(w)
 	case req.preset.hornet && r.URL.Path != "/":
 		http.NotFound(w, r)
 	default:
-		req.write(w, n.answer(req, body))
+		req.write(w, n.execute(req, body))
 	}
 }
 
-// parse reads what the counters and the faults need to know, and tells whether
-// the command is one that the node knows. Errors are answer's.
+// parse reads the command and its parameters, as counters and faults need them, and tells whether the command is known.
+// execute reports errors.
 func (req *request) parse(body []byte) bool {
 	if json.Unmarshal(body, &req.params) != nil {
 		return false
@@ -147,8 +145,8 @@ func (req *request) parse(body []byte) bool {
 	return known
 }
 
-// answer applies the checks between basic auth and the command itself.
-func (n *Node) answer(req *request, body []byte) answer {
+// execute applies the checks that follow authentication and runs the command.
+func (n *Node) execute(req *request, body []byte) response {
 	text := strings.TrimSpace(string(body))
 	raw, has := req.params["command"]
 	_, hasHeader := req.http.Header["X-Iota-Api-Version"]
@@ -174,60 +172,60 @@ func (n *Node) answer(req *request, body []byte) answer {
 	return run(n, req)
 }
 
-func (req *request) badBody(text string) answer {
-	if !req.preset.looseJSON {
+func (req *request) badBody(text string) response {
+	if !req.preset.bodyExceptions {
 		return failed(400, text)
 	}
 	return exception(strings.TrimPrefix(text, "Invalid JSON syntax: "))
 }
 
-// badParameter is what a missing or wrong parameter gives.
-func (req *request) badParameter(text string) answer {
-	if req.preset.exceptions {
+// badParameter is the response to a missing or invalid parameter.
+func (req *request) badParameter(text string) response {
+	if req.preset.parameterExceptions {
 		return exception(text)
 	}
 	return failed(400, text)
 }
 
-func (req *request) refused() answer {
+func (req *request) refused() response {
 	switch {
-	case req.preset.objects:
-		return answer{403, map[string]any{"error": map[string]any{"code": "403", "message": "forbidden"}}}
+	case req.preset.errorObjects:
+		return response{403, map[string]any{"error": map[string]any{"code": "403", "message": "forbidden"}}}
 	case req.preset.hornet:
-		return failed(403, fmt.Sprintf(req.preset.protected, req.command))
+		return failed(403, fmt.Sprintf(req.preset.protectedFormat, req.command))
 	}
 	return failed(401, fmt.Sprintf("COMMAND %s is not available on this node", req.command))
 }
 
-func (req *request) unknown() answer {
-	if req.preset.objects {
+func (req *request) unknown() response {
+	if req.preset.errorObjects {
 		return failed(400, fmt.Sprintf("invalid parameter, error: command is unknown: %s", req.command))
 	}
 	return failed(400, fmt.Sprintf("Command [%s] is unknown", req.command))
 }
 
-// write sends an answer as IRI does: with its length, and the duration in it.
-func (req *request) write(w http.ResponseWriter, a answer) {
+// write sends a response as IRI does, with Content-Length and the key "duration".
+func (req *request) write(w http.ResponseWriter, resp response) {
 	w.Header().Set("Keep-Alive", "timeout=500, max=100")
 	w.Header().Set("Content-Type", "application/json")
-	if _, isSet := a.body["duration"]; !isSet {
-		a.body["duration"] = req.state.Reported
+	if _, isSet := resp.body["duration"]; !isSet {
+		resp.body["duration"] = req.state.Reported
 	}
-	body, err := json.Marshal(a.body)
-	if err != nil { // all bodies are made here, of types that JSON has
+	body, err := json.Marshal(resp.body)
+	if err != nil { // impossible: every body consists of types that JSON has
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-	w.WriteHeader(a.status)
+	w.WriteHeader(resp.status)
 	_, _ = w.Write(body)
 }
 
-func ok(body map[string]any) answer { return answer{200, body} }
+func ok(body map[string]any) response { return response{200, body} }
 
-func failed(status int, text string) answer { return answer{status, map[string]any{"error": text}} }
+func failed(status int, text string) response { return response{status, map[string]any{"error": text}} }
 
-func exception(text string) answer { return answer{500, map[string]any{"exception": text}} }
+func exception(text string) response { return response{500, map[string]any{"exception": text}} }
 
 func authorised(r *http.Request, s State) bool {
 	if s.User == "" && s.Password == "" {
@@ -237,8 +235,8 @@ func authorised(r *http.Request, s State) bool {
 	return subtle.ConstantTimeCompare([]byte(user+"\x00"+password), []byte(s.User+"\x00"+s.Password)) == 1
 }
 
-// askPassword has no JSON in its answer: in IRI it comes from the web server.
-func askPassword(w http.ResponseWriter, p preset) {
+// requireAuth sends no JSON: in IRI this response comes from the web server.
+func requireAuth(w http.ResponseWriter, p preset) {
 	realm := `Basic realm="Iota Realm"`
 	if p.hornet {
 		realm = "Authorization Required"
@@ -247,7 +245,7 @@ func askPassword(w http.ResponseWriter, p preset) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
-func answerOptions(w http.ResponseWriter) {
+func writeOptions(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain")
 	h.Set("Content-Length", "0")
@@ -264,7 +262,7 @@ func fromLoopback(r *http.Request) bool {
 	return err == nil && ip != nil && ip.IsLoopback()
 }
 
-// wait returns false when the client went away before the time was over.
+// wait returns false if the client disconnects before the time has passed.
 func wait(r *http.Request, d time.Duration) bool {
 	if d <= 0 {
 		return true

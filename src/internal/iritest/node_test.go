@@ -28,7 +28,7 @@ type reply struct {
 	status int
 	header http.Header
 	text   string
-	object map[string]any // nil when the body is none
+	object map[string]any // nil if the body is no JSON object
 }
 
 func send(t *testing.T, method, url, body string, header map[string]string) reply {
@@ -58,7 +58,7 @@ func command(t *testing.T, url, name string) reply {
 	return post(t, url, `{"command":"`+name+`"}`)
 }
 
-func TestAnswersByVersion(t *testing.T) {
+func TestErrorResponsesByVersion(t *testing.T) {
 	const (
 		limitedIRI = `{"error":"COMMAND addNeighbors is not available on this node","duration":0}`
 		missing    = `{"command":"getTrytes"}`
@@ -102,7 +102,7 @@ func TestAnswersByVersion(t *testing.T) {
 	}
 }
 
-func TestFieldsOfNodeInfoByVersion(t *testing.T) {
+func TestNodeInfoFieldsByVersion(t *testing.T) {
 	fields := []string{"milestoneStartIndex", "features", "lastSnapshottedMilestoneIndex", "dbSizeInBytes", "jreVersion", "isHealthy"}
 	for version, want := range map[string][]string{
 		"1.4.1.7":       {"jreVersion"},
@@ -130,39 +130,39 @@ func TestFieldsOfNodeInfoByVersion(t *testing.T) {
 	}
 }
 
-func TestTheOrderOfTheChecks(t *testing.T) {
+func TestRequestsAreCheckedInTheOrderOfIRI(t *testing.T) {
 	node := server(t, iritest.BasicAuth("u", "p"))
 	api, auth := map[string]string{"X-IOTA-API-Version": "1"}, map[string]string{"Authorization": "Basic dTpw"}
 	both := map[string]string{"X-IOTA-API-Version": "whatever", "Authorization": "Basic dTpw"}
 
 	got := send(t, "POST", node.URL, `{}`, api)
-	assert.Equal(t, 401, got.status, "first the password")
+	assert.Equal(t, 401, got.status, "authentication is first")
 	assert.NotEmpty(t, got.header.Get("WWW-Authenticate"))
 	assert.Nil(t, got.object)
-	assert.Equal(t, 401, send(t, "OPTIONS", node.URL, "", nil).status, "for OPTIONS too")
+	assert.Equal(t, 401, send(t, "OPTIONS", node.URL, "", nil).status, "also for OPTIONS")
 
 	got = send(t, "POST", node.URL, strings.Repeat("x", 1_000_001), auth)
-	assert.Equal(t, "Invalid API Version", got.object["error"], "then the header")
+	assert.Equal(t, "Invalid API Version", got.object["error"], "then the API header")
 	got = send(t, "POST", node.URL, strings.Repeat("x", 1_000_001), both)
 	assert.Equal(t, "Request too long", got.object["error"], "then the length")
 	got = send(t, "POST", node.URL, `{"command":"addNeighbors"}`, both)
-	assert.Equal(t, 401, got.status, "then the limit")
+	assert.Equal(t, 401, got.status, "then the limited commands")
 	assert.Empty(t, got.header.Get("WWW-Authenticate"))
 }
 
-func TestTheHeaderIsNeededByIRIAndNotByHORNET(t *testing.T) {
+func TestOnlyIRIRequiresTheAPIHeader(t *testing.T) {
 	body := `{"command":"getNodeInfo"}`
 	assert.Equal(t, 400, send(t, "POST", server(t).URL, body, nil).status)
 	assert.Equal(t, 400, send(t, "GET", server(t).URL, "", nil).status)
 	assert.Equal(t, 200, send(t, "POST", server(t, iritest.Version("hornet-0.5.0")).URL, body, nil).status)
 }
 
-func TestEveryPathIsTheSameInIRIAndNotInHORNET(t *testing.T) {
+func TestIRIAcceptsEveryPathAndHORNETOnlyTheRoot(t *testing.T) {
 	assert.Equal(t, 200, command(t, server(t).URL+"/some/where", "getNodeInfo").status)
 	assert.Equal(t, 404, command(t, server(t, iritest.Version("hornet-0.5.0")).URL+"/some/where", "getNodeInfo").status)
 }
 
-func TestOPTIONS(t *testing.T) {
+func TestOPTIONSReturnsCORSHeaders(t *testing.T) {
 	got := send(t, "OPTIONS", server(t).URL, "", nil)
 	assert.Equal(t, 200, got.status)
 	assert.Empty(t, got.text)
@@ -170,7 +170,7 @@ func TestOPTIONS(t *testing.T) {
 	assert.Contains(t, got.header.Get("Access-Control-Allow-Headers"), "X-IOTA-API-Version")
 }
 
-func TestCommandsOfAWallet(t *testing.T) {
+func TestValidCommandsSucceed(t *testing.T) {
 	hash := strings.Repeat("A", 81)
 	list := func(key string) string { return `"` + key + `":["` + hash + `","` + hash + `"]` }
 	url := server(t, iritest.PoW(true), iritest.Limited()).URL
@@ -212,7 +212,7 @@ func attach(t *testing.T, url string) reply {
 	return post(t, url, `{"command":"attachToTangle",`+attachment+`"trytes":["TRYTES"]}`)
 }
 
-func TestANodeThatIsBehindSelectsNoTips(t *testing.T) {
+func TestANodeThatIsNotSynchronisedRefusesTipSelection(t *testing.T) {
 	body := `{"command":"getTransactionsToApprove","depth":3}`
 	for _, tt := range []struct {
 		version string
@@ -231,7 +231,7 @@ func TestANodeThatIsBehindSelectsNoTips(t *testing.T) {
 	assert.Equal(t, "Invalid depth input", got.object["error"])
 }
 
-func TestOneProofOfWorkAtATime(t *testing.T) {
+func TestProofsOfWorkRunOneAtATime(t *testing.T) {
 	const each = 100 * time.Millisecond
 	node := server(t, iritest.PoW(true), iritest.With(func(s *iritest.State) { s.PoWTime = iritest.Duration(each) }))
 	start := time.Now()
@@ -247,7 +247,7 @@ func TestOneProofOfWorkAtATime(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Since(start), 3*each)
 }
 
-func TestAnInterruptEndsTheWork(t *testing.T) {
+func TestAnInterruptEndsTheRunningProofOfWork(t *testing.T) {
 	node := server(t, iritest.PoW(true), iritest.With(func(s *iritest.State) { s.PoWTime = iritest.Duration(time.Minute) }))
 	result := make(chan reply, 1)
 	go func() { result <- attach(t, node.URL) }()
@@ -258,7 +258,7 @@ func TestAnInterruptEndsTheWork(t *testing.T) {
 	assert.Empty(t, (<-result).object["trytes"])
 }
 
-func TestPoWDecidesAboutBothItsCommands(t *testing.T) {
+func TestPoWControlsBothOfItsCommands(t *testing.T) {
 	node := server(t)
 	for _, name := range []string{"attachToTangle", "interruptAttachingToTangle"} {
 		assert.Equal(t, 401, command(t, node.URL, name).status)
@@ -268,11 +268,11 @@ func TestPoWDecidesAboutBothItsCommands(t *testing.T) {
 	}
 }
 
-func TestTrustedLoopbackIsRefusedNothing(t *testing.T) {
+func TestNothingIsRefusedToTrustedLoopback(t *testing.T) {
 	assert.Equal(t, 200, command(t, server(t, iritest.TrustLoopback()).URL, "getNeighbors").status)
 }
 
-func TestCountersCountByCommandAndCannotGrowForEver(t *testing.T) {
+func TestUnknownCommandsShareOneCounter(t *testing.T) {
 	node := server(t)
 	command(t, node.URL, "getNodeInfo")
 	command(t, node.URL, "addNeighbors")
@@ -284,13 +284,13 @@ func TestCountersCountByCommandAndCannotGrowForEver(t *testing.T) {
 	assert.Empty(t, node.Counters())
 }
 
-func TestAFaultOfOneCommandLeavesTheOthers(t *testing.T) {
+func TestAFaultIsLimitedToItsCommands(t *testing.T) {
 	node := server(t, iritest.Misbehave(iritest.FaultGateway, "getNodeInfo"))
 	assert.Equal(t, 502, command(t, node.URL, "getNodeInfo").status)
 	assert.Equal(t, 200, command(t, node.URL, "getTips").status)
 }
 
-func TestWhoAnsweredIsInEveryAnswer(t *testing.T) {
+func TestEveryResponseHasTheNameOfTheNode(t *testing.T) {
 	node := server(t, iritest.Name("node-1"))
 	for _, name := range []string{"getNodeInfo", "addNeighbors", "foo"} {
 		assert.Equal(t, "node-1", command(t, node.URL, name).header.Get("X-Fake-Node"))
@@ -298,12 +298,12 @@ func TestWhoAnsweredIsInEveryAnswer(t *testing.T) {
 	assert.Empty(t, command(t, server(t).URL, "getNodeInfo").header.Get("X-Fake-Node"))
 }
 
-func TestControlFromOutside(t *testing.T) {
+func TestControlReadsAndChangesTheNode(t *testing.T) {
 	node := server(t, iritest.Name("node-1"))
 	got := send(t, "PUT", node.URL+"/_fake/state", `{"behind":5,"delay":"1ms"}`, nil)
 	assert.Equal(t, 200, got.status)
 	assert.EqualValues(t, 5, node.State().Behind)
-	assert.Equal(t, "node-1", node.State().Name, "the other keys stay")
+	assert.Equal(t, "node-1", node.State().Name, "other keys are left unchanged")
 	assert.EqualValues(t, 995, command(t, node.URL, "getNodeInfo").object["latestSolidSubtangleMilestoneIndex"])
 	assert.EqualValues(t, 5, send(t, "GET", node.URL+"/_fake/state", "", nil).object["behind"])
 
@@ -312,7 +312,7 @@ func TestControlFromOutside(t *testing.T) {
 	assert.Zero(t, node.Count("getNodeInfo"))
 }
 
-func TestControlRefusesWhatItDoesNotUnderstand(t *testing.T) {
+func TestControlRefusesInvalidStates(t *testing.T) {
 	node := server(t)
 	before := node.State()
 	for body, want := range map[string]string{
@@ -329,16 +329,16 @@ func TestControlRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	}
 	assert.Equal(t, before, node.State())
 	got := send(t, "PUT", node.URL+"/_fake/state", `{"behind":5}`, map[string]string{"X-Forwarded-For": "127.0.0.1"})
-	assert.Equal(t, 403, got.status, "what came through a proxy")
+	assert.Equal(t, 403, got.status, "through a proxy")
 }
 
-func TestAnOptionThatIsWrongPanics(t *testing.T) {
+func TestInvalidOptionsPanic(t *testing.T) {
 	assert.PanicsWithValue(t, `iritest: unknown fault "x" (known: `+strings.Join(iritest.Faults(), ", ")+`)`,
 		func() { iritest.New(iritest.Misbehave("x")) })
 	assert.Panics(t, func() { iritest.New(iritest.Version("2.0")) })
 }
 
-func TestItCanBeChangedWhileItAnswers(t *testing.T) {
+func TestTheStateCanBeChangedDuringRequests(t *testing.T) {
 	node := server(t)
 	var group sync.WaitGroup
 	for range 4 {
@@ -359,8 +359,8 @@ func TestItCanBeChangedWhileItAnswers(t *testing.T) {
 	assert.Equal(t, 100, node.Count("getNodeInfo"))
 }
 
-// A bundle of 100 transactions is larger than what proxies buffer.
-func TestABodyOfManyTransactions(t *testing.T) {
+// A bundle of 100 transactions exceeds the buffers of proxies.
+func TestLargeBundlesAreAccepted(t *testing.T) {
 	node := server(t, iritest.PoW(true))
 	trytes := bytes.Repeat([]byte(`"`+strings.Repeat("9", 2673)+`",`), 100)
 	got := post(t, node.URL, `{"command":"attachToTangle",`+attachment+`"trytes":[`+strings.TrimSuffix(string(trytes), ",")+`]}`)

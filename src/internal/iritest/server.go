@@ -9,23 +9,21 @@ import (
 	"net/http/httptest"
 )
 
-// Server is a [Node] on a free port of 127.0.0.1, with its [Node.Control] below
-// /_fake/. URL is its address.
+// Server is a running HTTP server with a [Node] at / and its [Node.Control] at /_fake/. URL is its base URL.
 type Server struct {
 	*Node
 	*httptest.Server
 }
 
-// NewServer starts a node. Close it at the end.
+// NewServer starts a node on a free port of 127.0.0.1. The caller closes it.
 func NewServer(opts ...Option) *Server { return start(opts, (*httptest.Server).Start) }
 
-// NewTLSServer starts a node that speaks https, with the certificate
-// [httptest.Server.Certificate], for example.com and 127.0.0.1, that nobody
-// trusts.
+// NewTLSServer starts a node with TLS. Its certificate, [httptest.Server.Certificate], is for example.com and 127.0.0.1
+// and self-signed.
 func NewTLSServer(opts ...Option) *Server { return start(opts, (*httptest.Server).StartTLS) }
 
-// NewServerOn starts a node on an address of your choice, for example "[::1]:0",
-// with https when config is not nil. An [Authority] makes certificates for it.
+// NewServerOn starts a node on the given address, for example "[::1]:0", with TLS if config is not nil. An
+// [Authority] can sign its certificate. It returns an error if the address cannot be bound.
 func NewServerOn(address string, config *tls.Config, opts ...Option) (*Server, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -43,14 +41,14 @@ func NewServerOn(address string, config *tls.Config, opts ...Option) (*Server, e
 	}), nil
 }
 
-func start(opts []Option, how func(*httptest.Server)) *Server {
+func start(opts []Option, startServer func(*httptest.Server)) *Server {
 	node := New(opts...)
 	mux := http.NewServeMux()
 	mux.Handle("/", node)
 	mux.Handle("/_fake/", node.Control())
 	server := httptest.NewUnstartedServer(mux)
-	// What a broken connection does is the client's to tell.
+	// Errors of connections are for the client under test to report.
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	how(server)
+	startServer(server)
 	return &Server{Node: node, Server: server}
 }

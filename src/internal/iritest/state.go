@@ -8,85 +8,81 @@ import (
 	"time"
 )
 
-// State is all that can be set of a [Node], also while it runs. Its JSON is what
-// [Node.Control] takes and gives.
+// State is everything that can be set on a [Node], also while it runs. [Node.Control] exchanges it as JSON.
 type State struct {
-	// Name goes into the header X-Fake-Node of every answer, "" for none.
+	// Name is sent with every response as the header X-Fake-Node; "" sends no header.
 	Name string `json:"name"`
-	// Version names the preset that decides the shapes of the answers.
+	// Version is one of [Versions]. It determines the format of the responses.
 	Version string `json:"version"`
-	// AppName and AppVersion are what getNodeInfo tells, "" for the preset's.
+	// AppName and AppVersion are sent by getNodeInfo; "" stands for those of the version.
 	AppName    string `json:"appName"`
 	AppVersion string `json:"appVersion"`
-	// Milestone is the latest one, Behind how many of them are not solid yet, and
-	// Snapshot the one that the node was started from.
+	// Milestone is the index of the latest milestone, Behind how many of them are not solid yet, and Snapshot the index
+	// of the snapshot the node was started from.
 	Milestone int64 `json:"milestone"`
 	Behind    int64 `json:"behind"`
 	Snapshot  int64 `json:"snapshot"`
-	// Stale: the latest milestone is older than 5 minutes. Only HORNET says so, by
-	// its isHealthy.
+	// Stale: the latest milestone is older than 5 minutes. Only HORNET reports this, as isHealthy.
 	Stale bool `json:"stale"`
-	// Neighbours is how many there are.
+	// Neighbours is the number of neighbours.
 	Neighbours int `json:"neighbors"`
-	// PoW allows attachToTangle and interruptAttachingToTangle, Limited lists the
-	// other commands that are refused.
+	// PoW permits attachToTangle and interruptAttachingToTangle. Limited lists the other commands that are refused.
 	PoW     bool     `json:"pow"`
 	Limited []string `json:"limited"`
-	// TrustLoopback refuses nothing to 127.0.0.0/8 and ::1, as IRI does.
+	// TrustLoopback: nothing is refused to 127.0.0.0/8 and ::1, as in IRI.
 	TrustLoopback bool `json:"trustLoopback"`
-	// User and Password, when not both empty, are asked for by basic auth.
+	// User and Password, unless both are empty, are required as basic authentication.
 	User     string `json:"user"`
 	Password string `json:"password"`
-	// Reported is the "duration" of every answer, in milliseconds.
+	// Reported is the "duration" of every response, in milliseconds.
 	Reported int64 `json:"duration"`
-	// Delay passes before anything is answered, PoWTime before attachToTangle is.
+	// Delay precedes every response. PoWTime is how long attachToTangle takes.
 	Delay   Duration `json:"delay"`
 	PoWTime Duration `json:"powTime"`
-	// Fault is the misbehaviour, for the commands of FaultCommands, or for all
-	// when there are none.
+	// Fault is injected into the commands listed in FaultCommands, or into all if that is empty.
 	Fault         Fault    `json:"fault"`
 	FaultCommands []string `json:"faultCommands"`
 }
 
-// Duration is a time.Duration that is a text such as "1.5s" in JSON.
+// Duration is a time.Duration that is a string such as "1.5s" in JSON.
 type Duration time.Duration
 
-// MarshalText writes the duration as time.ParseDuration reads it.
+// MarshalText formats the duration for time.ParseDuration.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText reads what time.ParseDuration does.
+// UnmarshalText accepts the format of time.ParseDuration.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	*d = Duration(parsed)
 	return err
 }
 
-// Fault is a way to misbehave.
+// Fault is a way in which a node misbehaves.
 type Fault string
 
 // The faults.
 const (
 	FaultNone       Fault = ""
-	FaultDrop       Fault = "drop"        // closes the connection without an answer
-	FaultTruncate   Fault = "truncate"    // announces more than it sends
-	FaultSlowHeader Fault = "slow-header" // sends the header, a byte every 100 ms
-	FaultSlowBody   Fault = "slow-body"   // sends the header, then a byte every 100 ms
-	FaultHugeHeader Fault = "huge-header" // status 200 and 1 MiB of header
-	FaultNotHTTP    Fault = "not-http"    // answers as an SSH server does
-	FaultNotJSON    Fault = "not-json"    // status 200 and a page of HTML
-	FaultEmpty      Fault = "empty"       // status 200 and nothing
+	FaultDrop       Fault = "drop"        // the connection is closed without a response
+	FaultTruncate   Fault = "truncate"    // the connection is closed within the body
+	FaultSlowHeader Fault = "slow-header" // one byte of the header every 100 ms
+	FaultSlowBody   Fault = "slow-body"   // the header, then one byte of the body every 100 ms
+	FaultHugeHeader Fault = "huge-header" // status 200 and a header of 1 MiB
+	FaultNotHTTP    Fault = "not-http"    // the greeting of an SSH server
+	FaultNotJSON    Fault = "not-json"    // status 200 and HTML
+	FaultEmpty      Fault = "empty"       // status 200 and an empty body
 	FaultNull       Fault = "null"        // status 200 and null
-	FaultArray      Fault = "array"       // status 200 and JSON that is no object
-	FaultHalfJSON   Fault = "half-json"   // status 200 and the first half of an object
-	FaultWrongTypes Fault = "wrong-types" // status 200 and texts where numbers belong
-	FaultGzip       Fault = "gzip"        // status 200 and compressed, without being asked
+	FaultArray      Fault = "array"       // status 200 and a JSON array
+	FaultHalfJSON   Fault = "half-json"   // status 200 and half a JSON object
+	FaultWrongTypes Fault = "wrong-types" // status 200 and strings instead of numbers
+	FaultGzip       Fault = "gzip"        // status 200 and a compressed body that was not requested
 	FaultHuge       Fault = "huge"        // status 200 and 8 MiB of JSON
 	FaultErrorOK    Fault = "error-ok"    // status 200 and an error
 	FaultRedirect   Fault = "redirect"    // status 302
-	FaultForbidden  Fault = "forbidden"   // status 403 and a page of HTML, as of a proxy
-	FaultGateway    Fault = "bad-gateway" // status 502 and a page of HTML, as of a proxy
-	FaultException  Fault = "exception"   // status 500 and an exception
-	FaultBare500    Fault = "bare-500"    // status 500 and no reason: a Java exception without a text
+	FaultForbidden  Fault = "forbidden"   // status 403 and HTML, as from a proxy
+	FaultGateway    Fault = "bad-gateway" // status 502 and HTML, as from a proxy
+	FaultException  Fault = "exception"   // status 500 and an exception whose message differs each time
+	FaultBare500    Fault = "bare-500"    // status 500 without a message, as from a Java exception that has none
 )
 
 var faults = []Fault{
@@ -95,7 +91,7 @@ var faults = []Fault{
 	FaultGateway, FaultException, FaultBare500,
 }
 
-// Faults are the names of the faults.
+// Faults lists the names of the faults, without FaultNone.
 func Faults() []string {
 	var names []string
 	for _, f := range faults[1:] {
@@ -104,11 +100,11 @@ func Faults() []string {
 	return names
 }
 
-// Option sets a part of the first state.
+// Option sets a part of the initial state.
 type Option func(*State)
 
-// Version answers as that version does, one of [Versions]; the default is
-// "1.8.6". Give it before the options that change what it decides (PoW, Limited).
+// Version sets the version, one of [Versions]; the default is "1.8.6". It also sets the version's defaults of PoW and
+// Limited, so it has to precede those options.
 func Version(name string) Option {
 	return func(s *State) {
 		p := presets()[name]
@@ -116,49 +112,49 @@ func Version(name string) Option {
 	}
 }
 
-// Name sets the header X-Fake-Node.
+// Name sets the name sent as the header X-Fake-Node.
 func Name(name string) Option { return func(s *State) { s.Name = name } }
 
-// App sets what getNodeInfo tells as appName and appVersion.
+// App sets appName and appVersion of getNodeInfo.
 func App(name, version string) Option {
 	return func(s *State) { s.AppName, s.AppVersion = name, version }
 }
 
-// Behind makes the node lack n milestones.
+// Behind makes the node n milestones behind.
 func Behind(n int64) Option { return func(s *State) { s.Behind = n } }
 
-// JustStarted makes the node have nothing newer than its snapshot.
+// JustStarted makes the snapshot the latest milestone of the node.
 func JustStarted() Option { return func(s *State) { s.Snapshot = s.Milestone } }
 
-// Neighbours sets how many there are.
+// Neighbours sets the number of neighbours.
 func Neighbours(n int) Option { return func(s *State) { s.Neighbours = n } }
 
-// PoW allows or refuses attachToTangle.
+// PoW permits or refuses attachToTangle and interruptAttachingToTangle.
 func PoW(allowed bool) Option { return func(s *State) { s.PoW = allowed } }
 
 // Limited sets which commands are refused, besides those of PoW.
 func Limited(commands ...string) Option { return func(s *State) { s.Limited = commands } }
 
-// TrustLoopback refuses nothing to loopback, as a real node does.
+// TrustLoopback makes the node refuse nothing to clients on loopback, as IRI does.
 func TrustLoopback() Option { return func(s *State) { s.TrustLoopback = true } }
 
-// BasicAuth asks for a user and a password.
+// BasicAuth makes the node require this user name and password.
 func BasicAuth(user, password string) Option {
 	return func(s *State) { s.User, s.Password = user, password }
 }
 
-// Delay makes every answer wait.
+// Delay delays every response.
 func Delay(d time.Duration) Option { return func(s *State) { s.Delay = Duration(d) } }
 
-// Reported sets the "duration" of every answer.
+// Reported sets the "duration" of every response.
 func Reported(d time.Duration) Option { return func(s *State) { s.Reported = d.Milliseconds() } }
 
-// Misbehave makes the node misbehave, for these commands or for all.
+// Misbehave injects a fault into these commands, or into all if none are given.
 func Misbehave(fault Fault, commands ...string) Option {
 	return func(s *State) { s.Fault, s.FaultCommands = fault, commands }
 }
 
-// With sets anything.
+// With applies any change to the initial state.
 func With(change func(*State)) Option { return change }
 
 func newState(opts []Option) State {
@@ -170,17 +166,17 @@ func newState(opts []Option) State {
 	return s
 }
 
-// Merge returns the state with the keys of a JSON object set, and the others as
-// they are. An unknown key or a wrong value is an error that names it.
+// Merge returns a copy of the state with the keys of a JSON object set. An unknown key or an invalid value is an error
+// that names it; the state returned is then the old one.
 func (s State) Merge(object []byte) (State, error) {
 	merged := s.clone()
 	decoder := json.NewDecoder(strings.NewReader(string(object)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&merged); err != nil {
-		return s, fmt.Errorf("the state is not changed: %w", err)
+		return s, fmt.Errorf("the state was not changed: %w", err)
 	}
 	if err := merged.validate(); err != nil {
-		return s, fmt.Errorf("the state is not changed: %w", err)
+		return s, fmt.Errorf("the state was not changed: %w", err)
 	}
 	return merged, nil
 }
@@ -200,7 +196,7 @@ func (s State) clone() State {
 	return s
 }
 
-// refuses tells whether a command is refused to who is not trusted.
+// refuses tells whether a command is refused to clients that are not trusted.
 func (s State) refuses(command string) bool {
 	if command == "attachToTangle" || command == "interruptAttachingToTangle" {
 		return !s.PoW
@@ -212,7 +208,7 @@ func (s State) misbehaves(command string) bool {
 	return s.Fault != FaultNone && (len(s.FaultCommands) == 0 || slices.Contains(s.FaultCommands, command))
 }
 
-// synchronised is the node's own opinion, which decides whether it selects tips.
+// synchronised is the node's self-assessment, which decides whether it selects tips.
 func (s State) synchronised(p preset) bool {
 	solid := s.Milestone - s.Behind
 	return solid != s.Snapshot && (!p.strictSync || s.Behind <= 1)

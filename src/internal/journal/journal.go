@@ -1,4 +1,4 @@
-// Package journal makes loggers whose lines have their level in systemd's journal.
+// Package journal creates loggers whose lines keep their level in systemd's journal.
 package journal
 
 import (
@@ -9,33 +9,32 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// New logs to w. Under systemd the journal has the time, and gets the level of
-// each line, so that journalctl -p warning works.
+// New returns a logger that writes to w. Under systemd (JOURNAL_STREAM is set) lines have no time, which the journal
+// adds, but a level prefix, so that journalctl -p warning works. level is one of trace, debug, info, warn and error.
 func New(name string, w io.Writer, level string) hclog.Logger {
 	opts := &hclog.LoggerOptions{Name: name, Output: w, Level: hclog.LevelFromString(level)}
 	if os.Getenv("JOURNAL_STREAM") != "" {
 		opts.DisableTime = true
-		opts.Output = levelled{w}
+		opts.Output = prefixWriter{w}
 	}
 	return hclog.New(opts)
 }
 
-// levelled puts sd-daemon(3)'s level prefix before each line. hclog writes one
-// line with each call.
-type levelled struct{ w io.Writer }
+// prefixWriter puts the level prefix of sd-daemon(3) before each line. hclog writes exactly one line per call.
+type prefixWriter struct{ w io.Writer }
 
-var priorities = []struct{ level, prefix string }{
+var levels = []struct{ tag, prefix string }{
 	{"[ERROR]", "<3>"}, {"[WARN]", "<4>"}, {"[INFO]", "<6>"}, {"[DEBUG]", "<7>"}, {"[TRACE]", "<7>"},
 }
 
-func (l levelled) Write(line []byte) (int, error) {
-	for _, p := range priorities {
-		if bytes.HasPrefix(line, []byte(p.level)) {
-			if _, err := l.w.Write(append([]byte(p.prefix), line...)); err != nil {
+func (p prefixWriter) Write(line []byte) (int, error) {
+	for _, level := range levels {
+		if bytes.HasPrefix(line, []byte(level.tag)) {
+			if _, err := p.w.Write(append([]byte(level.prefix), line...)); err != nil {
 				return 0, err
 			}
 			return len(line), nil
 		}
 	}
-	return l.w.Write(line)
+	return p.w.Write(line)
 }

@@ -288,10 +288,14 @@ func (s *session) details(ctx context.Context, p Pool) (details, haproxy.Loads, 
 	}
 	if p.SNIMap != (haproxy.Path{}) {
 		answers, err := s.query(ctx, haproxy.ShowMap(p.SNIMap))
-		if err != nil {
+		var refused *haproxy.CommandError
+		switch {
+		case err == nil:
+			d.sni = haproxy.ParseMap(answers[0])
+		case !errors.As(err, &refused) || !refused.UnknownMap():
 			return details{}, loads, err
 		}
-		d.sni = haproxy.ParseMap(answers[0])
+		// A map that no slot uses is not loaded: the pool has no slots for TLS.
 	}
 	return d, loads, nil
 }

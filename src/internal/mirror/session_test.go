@@ -70,3 +70,14 @@ func TestTheLastSlotDoesNotDrainWhileRequestsWait(t *testing.T) {
 	w.settle()
 	assert.NotEqual(t, haproxy.Ready, last.State)
 }
+
+func TestAPoolWithoutSlotsForTLSNeedsNoMap(t *testing.T) {
+	w := newWorld(t, func(w *world, o *Options) {
+		w.haproxy = haproxytest.New()
+		w.haproxy.AddBackend("iri_back", haproxytest.Template{Prefix: "http", Slots: 3})
+		w.haproxy.AddBackend("iri_pow_back", haproxytest.Template{Prefix: "http", Slots: 3})
+	})
+	w.set(nodes(1, 2)...)
+	w.settle()
+	w.requireInLine(nodes(1, 2)...)
+}

@@ -22,19 +22,19 @@ func check(t *testing.T, node *iritest.Server, limits nodecheck.Limits) nodechec
 	return nodecheck.Check(t.Context(), client, client.Address(), limits)
 }
 
-func TestEveryVersionIsJudgedAsItIs(t *testing.T) {
+func TestEveryVersionIsSupported(t *testing.T) {
 	for _, name := range iritest.Versions() {
 		t.Run(name, func(t *testing.T) {
 			node := iritest.NewServer(iritest.Version(name))
 			defer node.Close()
-			limits := defaults(t)
+			limits := nodecheck.Defaults()
 			limits.AppNames = []string{"IRI", "HORNET", "HORNET-legacy"}
 			limits.MinVersion = version(t, "0.4")
 
-			// Up to 1.5.5 nothing is limited by itself, and PoW is allowed.
-			open := strings.HasPrefix(name, "1.4.") || name == "1.5.5"
+			// Up to 1.5.5 no command is limited by default, and PoW is permitted.
+			unlimited := strings.HasPrefix(name, "1.4.") || name == "1.5.5"
 			wantLimited := nodecheck.OK
-			if open {
+			if unlimited {
 				wantLimited = nodecheck.Critical
 			}
 			result := check(t, node, limits)
@@ -43,7 +43,7 @@ func TestEveryVersionIsJudgedAsItIs(t *testing.T) {
 			limits.Limited, limits.PoW = false, true
 			result = check(t, node, limits)
 			wantPoW := nodecheck.Critical
-			if open {
+			if unlimited {
 				wantPoW = nodecheck.OK
 			}
 			assert.Equal(t, wantPoW, result.Verdict(), result.Line())
@@ -61,49 +61,49 @@ func TestEveryVersionIsJudgedAsItIs(t *testing.T) {
 	}
 }
 
-func TestEveryMisbehaviourIsCriticalInOneLineThatStays(t *testing.T) {
+func TestEveryFaultIsCriticalWithAStableLine(t *testing.T) {
 	for _, fault := range iritest.Faults() {
 		t.Run(fault, func(t *testing.T) {
 			node := iritest.NewServer(iritest.Misbehave(iritest.Fault(fault)))
 			defer node.Close()
-			limits := defaults(t)
+			limits := nodecheck.Defaults()
 			limits.Timeout = 300 * time.Millisecond
 			first, second := check(t, node, limits), check(t, node, limits)
 			assert.Equal(t, nodecheck.Critical, first.Verdict())
 			assert.Equal(t, first.Line(), second.Line())
-			assert.Equal(t, 2, node.Count("getNodeInfo"), "a node that does not answer is asked no more")
+			assert.Equal(t, 2, node.Count("getNodeInfo"), "nothing else is sent to a node that does not respond")
 			assert.Len(t, node.Counters(), 1)
 		})
 	}
 }
 
-func TestMisbehaviourOfAProbeIsCritical(t *testing.T) {
+func TestAFaultOfAProbeIsCritical(t *testing.T) {
 	node := iritest.NewServer(iritest.Misbehave(iritest.FaultDrop, "removeNeighbors"))
 	defer node.Close()
-	result := check(t, node, defaults(t))
+	result := check(t, node, nodecheck.Defaults())
 	assert.Contains(t, result.Line(), "removeNeighbors: the connection was closed")
 }
 
-func TestANodeThatTrustsThisHostIsToldSo(t *testing.T) {
+func TestAHintExplainsNodesThatTrustThisHost(t *testing.T) {
 	node := iritest.NewServer(iritest.TrustLoopback())
 	defer node.Close()
-	result := check(t, node, defaults(t))
+	result := check(t, node, nodecheck.Defaults())
 	assert.Contains(t, result.Line(), "or use -i if the node trusts this host")
 }
 
-func TestTheAnswerTimeIncludesTheWay(t *testing.T) {
+func TestTheResponseTimeIncludesTheNetwork(t *testing.T) {
 	node := iritest.NewServer(iritest.Delay(80 * time.Millisecond))
 	defer node.Close()
-	limits := defaults(t)
+	limits := nodecheck.Defaults()
 	limits.MaxAnswerTime = 40 * time.Millisecond
 	result := check(t, node, limits)
 	assert.Contains(t, result.Line(), "slow: getNodeInfo took longer than 40ms")
 }
 
-func TestOnlyWhatIsAskedForIsSent(t *testing.T) {
+func TestOnlyTheRequiredCommandsAreSent(t *testing.T) {
 	node := iritest.NewServer(iritest.PoW(true))
 	defer node.Close()
-	limits := defaults(t)
+	limits := nodecheck.Defaults()
 	limits.Limited = false
 	check(t, node, limits)
 	assert.Equal(t, map[string]int{"getNodeInfo": 1}, node.Counters())
@@ -116,29 +116,29 @@ func TestOnlyWhatIsAskedForIsSent(t *testing.T) {
 	}, node.Counters())
 }
 
-// patient is a node that answers each request just before its time is over.
-type patient struct{ deadlines []time.Duration }
+// recorder is a node that records how much time each request has.
+type recorder struct{ deadlines []time.Duration }
 
-func (p *patient) NodeInfo(ctx context.Context) (iri.NodeInfo, error) {
-	return healthy().Info, p.Do(ctx, "getNodeInfo", nil, nil)
+func (r *recorder) NodeInfo(ctx context.Context) (iri.NodeInfo, error) {
+	return healthy().Info, r.Do(ctx, "getNodeInfo", nil, nil)
 }
 
-func (p *patient) Do(ctx context.Context, _ string, _ map[string]any, _ any) error {
+func (r *recorder) Do(ctx context.Context, _ string, _ map[string]any, _ any) error {
 	deadline, _ := ctx.Deadline()
-	p.deadlines = append(p.deadlines, time.Until(deadline))
+	r.deadlines = append(r.deadlines, time.Until(deadline))
 	return nil
 }
 
-func TestEveryRequestAndTheWholeAreBounded(t *testing.T) {
-	node, limits := &patient{}, defaults(t)
+func TestRequestsAndTheWholeCheckHaveDeadlines(t *testing.T) {
+	node, limits := &recorder{}, nodecheck.Defaults()
 	limits.Timeout = time.Hour
 	nodecheck.Observe(t.Context(), node, limits)
 	require.Len(t, node.deadlines, 5)
 	for _, left := range node.deadlines {
-		assert.LessOrEqual(t, left, nodecheck.WholeTime, "Consul kills a check after 30 s")
+		assert.LessOrEqual(t, left, nodecheck.MaxDuration, "Consul kills checks after 30 s")
 	}
 
-	node, limits.Timeout = &patient{}, time.Second
+	node, limits.Timeout = &recorder{}, time.Second
 	nodecheck.Observe(t.Context(), node, limits)
 	for _, left := range node.deadlines {
 		assert.LessOrEqual(t, left, time.Second)

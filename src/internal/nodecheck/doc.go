@@ -1,14 +1,11 @@
-// Package nodecheck judges whether an IRI node may get a wallet's requests.
+// Package nodecheck decides whether an IRI node may serve requests.
 //
-// There are three verdicts: passing, a warning (the node gets a smaller share of
-// the requests) and critical (it gets none). Settings is a check as its user writes
-// it, by flags or in the query of a URL.
+// There are three verdicts: passing, warning (the node gets a smaller share of the requests) and critical (it gets
+// none). [Settings] is a check as a user writes it, as flags or as the query of a URL.
 //
-// Observe asks the node, Judge turns what it answered into findings, one for
-// each rule, without any I/O, and Result.Line makes the one line of them that
-// Consul keeps.
+// [Observe] sends the requests to the node. [Judge] turns its responses into findings, one per rule, without any I/O.
+// [Result.Line] summarises them in the line that becomes the output of the Consul check.
 //
-// The line is the same as long as the reason is: no latency, no milestone and
-// no other number that moves is in it, because Consul wakes every watcher when
-// the output of a check changes.
+// The line stays the same as long as the reason does. It contains no latency, milestone index or other value that
+// varies, because Consul wakes all watchers of a check whose output changes.
 package nodecheck

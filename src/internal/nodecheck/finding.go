@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// Verdict is what a check says of a node. Its number is the exit code that
-// Consul and Nagios know.
+// Verdict is the result of a check. Its value is the exit code for Consul and Nagios.
 type Verdict int
 
-// The verdicts. Greater is worse.
+// The verdicts, from best to worst.
 const (
 	OK Verdict = iota
 	Warning
@@ -18,31 +17,31 @@ const (
 
 func (v Verdict) String() string { return [...]string{"OK", "WARNING", "CRITICAL"}[v] }
 
-// ConsulStatus is Consul's word for it.
+// ConsulStatus is the name of the verdict as a status of a Consul check.
 func (v Verdict) ConsulStatus() string { return [...]string{"passing", "warning", "critical"}[v] }
 
-// Finding is what one rule says of a node.
+// Finding is the result of one rule.
 type Finding struct {
-	// Rule is the rule's name, for example "synchronised".
+	// Rule is the name of the rule, for example "synchronised".
 	Rule string
-	// Value is what was found and Threshold what was wanted, for people. They may
-	// move from one check to the next and so are never part of the line.
+	// Value is what was found and Threshold what is required, both for display. They may vary from check to check and
+	// are never part of the line.
 	Value, Threshold string
 	Verdict          Verdict
-	// Reason is the steady sentence of the line.
+	// Reason is the text for the line; it does not vary while the reason is the same.
 	Reason string
-	// Hint says what to do about it, or "".
+	// Hint says what to do, or is "".
 	Hint string
 }
 
-// Result is the findings, those first that explain the later ones.
+// Result is the outcome of a check. Findings that explain others come before them.
 type Result struct {
-	// Address is the node's, without credentials.
+	// Address is the node's URL without credentials.
 	Address  string
 	Findings []Finding
 }
 
-// Verdict is the worst of the findings.
+// Verdict is the worst verdict of the findings.
 func (r Result) Verdict() Verdict {
 	worst := OK
 	for _, f := range r.Findings {
@@ -51,8 +50,8 @@ func (r Result) Verdict() Verdict {
 	return worst
 }
 
-// Line is the one line that says why. When several rules fail it tells the
-// first of the worst only: a lesser one that comes and goes must not change it.
+// Line is the verdict with its reason, on one line. If several rules fail it gives only the first of those with the
+// worst verdict, so that a less severe one that comes and goes does not change the line.
 func (r Result) Line() string {
 	verdict := r.Verdict()
 	var reasons []string
@@ -62,13 +61,13 @@ func (r Result) Line() string {
 		case verdict == OK:
 			reasons = append(reasons, f.Reason)
 		default:
-			return fmt.Sprintf("%s: %s: %s", verdict, r.Address, f.sentence())
+			return fmt.Sprintf("%s: %s: %s", verdict, r.Address, f.reasonAndHint())
 		}
 	}
 	return fmt.Sprintf("%s: %s", verdict, strings.Join(reasons, ", "))
 }
 
-func (f Finding) sentence() string {
+func (f Finding) reasonAndHint() string {
 	if f.Hint == "" {
 		return f.Reason
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// report is a Result as JSON.
+// report is the JSON form of a Result.
 type report struct {
 	Address string       `json:"address"`
 	Verdict string       `json:"verdict"`
@@ -23,8 +23,8 @@ type ruleReport struct {
 	Hint      string `json:"hint,omitempty"`
 }
 
-// Report is the result with all its rules, to be encoded as JSON. Its values may
-// change from one check to the next, other than the line.
+// Report returns the result with all its findings, to be encoded as JSON. Unlike the line, the values may vary from
+// check to check.
 func (r Result) Report() any {
 	out := report{Address: r.Address, Verdict: r.Verdict().ConsulStatus(), Code: int(r.Verdict()), Line: r.Line()}
 	for _, f := range r.Findings {
@@ -35,7 +35,7 @@ func (r Result) Report() any {
 	return out
 }
 
-// Explain is a table of all rules for people, and the line at its end.
+// Explain returns a table of all findings, followed by the line.
 func (r Result) Explain() string {
 	rows := [][4]string{{"rule", "found", "wanted", "verdict"}}
 	for _, f := range r.Findings {

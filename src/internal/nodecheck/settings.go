@@ -11,51 +11,50 @@ import (
 	"time"
 )
 
-// Request is a check of one node.
+// Request describes a check of one node.
 type Request struct {
-	// Address is the node's API, a URL.
+	// Address is the URL of the node's API.
 	Address string
-	// SkipVerify accepts any TLS certificate of the node.
+	// SkipVerify accepts any TLS certificate.
 	SkipVerify bool
-	// ServerName is wanted in the node's certificate instead of the address's
-	// host, when it is not "".
+	// ServerName, if not "", is the name required in the node's certificate, instead of the host of the address.
 	ServerName string
 	Limits     Limits
 }
 
-// Settings is a request as people write it: as flags, or in the query of a URL.
-// Its zero value is not useful; [NewSettings] has the defaults.
+// Settings is a request as users write it, as flags or as the query of a URL. Create it with [NewSettings], which
+// sets the defaults.
 type Settings struct {
-	address, serverName, appNames, minVersion       string
-	maxBehind, warnBehind, minNeighbours, warnPeers string
-	maxAnswer, warnAnswer, timeout, atSnapshot      string
-	pow, skipVerify, skipLimited                    bool
-	// inQuery makes errors name the key of a query, and not the flag.
+	address, serverName, appNames, minVersion            string
+	maxBehind, warnBehind, minNeighbours, warnNeighbours string
+	maxAnswer, warnAnswer, timeout, atSnapshot           string
+	pow, skipVerify, skipLimited                         bool
+	// inQuery: errors name the key of the query, not the flag.
 	inQuery bool
 }
 
-// Setting is one of the Settings. Text or On is nil.
+// Setting is one of the Settings. Exactly one of Text and On is not nil.
 type Setting struct {
-	// Letter is that of the short flag, or "".
+	// Letter is the short flag, or "".
 	Letter string
-	// Name is the long flag, and the key in a query.
+	// Name is the long flag and the key of a query.
 	Name string
 	Text *string
 	On   *bool
 }
 
-// NewSettings are the defaults: those of the check that this one replaces.
+// NewSettings returns the defaults, which are those of the shell script that iri-node-check replaces.
 func NewSettings() *Settings {
 	return &Settings{appNames: "IRI", minVersion: "1.4.2.1", maxBehind: "1", minNeighbours: "2", maxAnswer: "1", timeout: "3", atSnapshot: "warning"}
 }
 
-// Defaults are the limits of a request in which nothing is set.
+// Defaults returns the limits of a request without any settings.
 func Defaults() Limits {
 	s := NewSettings()
 	s.address = "http://127.0.0.1"
 	r, err := s.Request()
 	if err != nil {
-		panic(err) // NewSettings is wrong
+		panic(err) // a default in NewSettings is invalid
 	}
 	return r.Limits
 }
@@ -74,15 +73,14 @@ func (s *Settings) All() []Setting {
 		{"i", "skip-limited", nil, &s.skipLimited},
 		{"", "max-behind", &s.maxBehind, nil},
 		{"", "warn-behind", &s.warnBehind, nil},
-		{"", "warn-neighbours", &s.warnPeers, nil},
+		{"", "warn-neighbours", &s.warnNeighbours, nil},
 		{"", "warn-answer", &s.warnAnswer, nil},
 		{"", "at-snapshot", &s.atSnapshot, nil},
 		{"", "server-name", &s.serverName, nil},
 	}
 }
 
-// ParseQuery reads a request from a URL's query, for example
-// address=http://10.10.0.110:14265&pow=true. The error names the key.
+// ParseQuery parses the query of a URL, for example address=http://10.10.0.110:14265&pow=true. The error names the key.
 func ParseQuery(query url.Values) (Request, error) {
 	s := NewSettings()
 	s.inQuery = true
@@ -97,7 +95,7 @@ func ParseQuery(query url.Values) (Request, error) {
 		case i < 0:
 			return Request{}, fmt.Errorf("unknown key %q (known: %s)", key, strings.Join(names, ", "))
 		case len(values) > 1:
-			return Request{}, fmt.Errorf("the key %s is there %d times", key, len(values))
+			return Request{}, fmt.Errorf("the key %s occurs %d times", key, len(values))
 		case all[i].Text != nil:
 			*all[i].Text = values[0]
 		case values[0] != "true" && values[0] != "false":
@@ -109,12 +107,11 @@ func ParseQuery(query url.Values) (Request, error) {
 	return s.Request()
 }
 
-// Request reads the texts. The error names the setting and says what to write
-// instead; it shows neither user nor password.
+// Request parses the settings. The error names the setting and a valid value; it never contains credentials.
 func (s *Settings) Request() (Request, error) {
 	r := Request{Address: s.address, SkipVerify: s.skipVerify, ServerName: s.serverName}
 	if s.address == "" {
-		return r, fmt.Errorf("%s: the node's address is missing; write for example %s", s.name("address"), s.example("address", "http://10.10.0.110:14265"))
+		return r, fmt.Errorf("%s: the address of the node is missing; write for example %s", s.name("address"), s.example("address", "http://10.10.0.110:14265"))
 	}
 	l := &r.Limits
 	l.PoW, l.Limited = s.pow, !s.skipLimited
@@ -132,15 +129,15 @@ func (s *Settings) times(l *Limits) (err error) {
 	if l.Timeout, err = s.seconds("timeout", s.timeout, "3"); err != nil {
 		return err
 	}
-	if l.Timeout > WholeTime {
-		return fmt.Errorf("%s %s: write at most %.0f: Consul kills a check after 30 seconds", s.name("timeout"), s.timeout, WholeTime.Seconds())
+	if l.Timeout > MaxDuration {
+		return fmt.Errorf("%s %s: the maximum is %.0f, because Consul kills a check after 30 seconds", s.name("timeout"), s.timeout, MaxDuration.Seconds())
 	}
 	if l.MaxAnswerTime, err = s.seconds("max-answer", s.maxAnswer, "1"); err != nil || s.warnAnswer == "" {
 		return err
 	}
 	l.WarnAnswerTime, err = s.seconds("warn-answer", s.warnAnswer, "0.5")
 	if err == nil && l.WarnAnswerTime > l.MaxAnswerTime {
-		err = fmt.Errorf("%s %s is more than %s %s, from where on it is critical: write less",
+		err = fmt.Errorf("%s %s is more than %s %s, above which it is critical: write less",
 			s.name("warn-answer"), s.warnAnswer, s.name("max-answer"), s.maxAnswer)
 	}
 	return err
@@ -155,14 +152,14 @@ func (s *Settings) milestones(l *Limits) (err error) {
 	case "critical":
 		l.AtSnapshot = Critical
 	default:
-		return fmt.Errorf("%s %q is not passing, warning or critical", s.name("at-snapshot"), s.atSnapshot)
+		return fmt.Errorf("%s %q is none of passing, warning and critical", s.name("at-snapshot"), s.atSnapshot)
 	}
 	if l.MaxBehind, err = s.count("max-behind", s.maxBehind, "milestones", "1"); err != nil || s.warnBehind == "" {
 		return err
 	}
 	warn, err := s.count("warn-behind", s.warnBehind, "milestones", "1")
 	if err == nil && warn > l.MaxBehind {
-		err = fmt.Errorf("%s %d is more than %s %d, from where on it is critical: write less, or raise the other",
+		err = fmt.Errorf("%s %d is more than %s %d, above which it is critical: write less, or raise the other",
 			s.name("warn-behind"), warn, s.name("max-behind"), l.MaxBehind)
 	}
 	l.WarnBehind = &warn
@@ -170,10 +167,10 @@ func (s *Settings) milestones(l *Limits) (err error) {
 }
 
 func (s *Settings) neighbours(l *Limits) (err error) {
-	if l.MinNeighbours, err = s.count("min-neighbours", s.minNeighbours, "neighbours", "2"); err != nil || s.warnPeers == "" {
+	if l.MinNeighbours, err = s.count("min-neighbours", s.minNeighbours, "neighbours", "2"); err != nil || s.warnNeighbours == "" {
 		return err
 	}
-	l.WarnNeighbours, err = s.count("warn-neighbours", s.warnPeers, "neighbours", "3")
+	l.WarnNeighbours, err = s.count("warn-neighbours", s.warnNeighbours, "neighbours", "3")
 	if err == nil && l.WarnNeighbours < l.MinNeighbours {
 		err = fmt.Errorf("%s %d is less than %s %d, below which it is critical: write more",
 			s.name("warn-neighbours"), l.WarnNeighbours, s.name("min-neighbours"), l.MinNeighbours)
@@ -181,13 +178,13 @@ func (s *Settings) neighbours(l *Limits) (err error) {
 	return err
 }
 
-// The bounds of a time: IRI tells milliseconds, and no time must overflow.
+// The bounds of a duration in seconds: IRI reports milliseconds, and no duration may overflow.
 const minSeconds, maxSeconds = 0.001, 1e6
 
 func (s *Settings) seconds(name, text, example string) (time.Duration, error) {
 	value, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(value) || value < minSeconds || value > maxSeconds {
-		return 0, fmt.Errorf("%s %q is not a number of seconds from 0.001 on; write for example %s", s.name(name), text, s.example(name, example))
+		return 0, fmt.Errorf("%s %q is not a number of seconds, at least 0.001; write for example %s", s.name(name), text, s.example(name, example))
 	}
 	return time.Duration(value * float64(time.Second)), nil
 }
@@ -212,7 +209,7 @@ func (s *Settings) names() ([]string, error) {
 	return all, nil
 }
 
-// name is what the user wrote to set it.
+// name is how the user writes the setting: the short flag, the long flag or the key.
 func (s *Settings) name(name string) string {
 	if s.inQuery {
 		return name

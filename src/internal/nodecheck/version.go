@@ -8,20 +8,19 @@ import (
 	"strings"
 )
 
-// Version is a node's version, in two to five parts: 1.4.2.1, 1.8.6,
-// 1.5.6-RELEASE, 1.9.0-RC7.
+// Version is the version of a node, in two to five numbers with an optional suffix: 1.4.2.1, 1.8.6, 1.5.6-RELEASE,
+// 1.9.0-RC7.
 //
-// It is read without regular expressions: to compile them would cost a check
-// that runs as a process a tenth of its time.
+// It is parsed without regular expressions: compiling them would take a tenth of the run time of a single check.
 type Version struct {
 	numbers []int
-	// stage is "" for a release, else what it is not yet: its name, and its
-	// number as digits, "" for none.
+	// stage is the kind of pre-release, "" for a release, and stageNumber its number without leading zeros, "" for
+	// none.
 	stage, stageNumber string
 	text               string
 }
 
-// The bounds of a version's text: a node can send anything.
+// Bounds for the text of a version, since a node can send anything.
 const (
 	maxParts   = 5
 	maxDigits  = 9
@@ -30,12 +29,11 @@ const (
 	suffixRest = digits + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ."
 )
 
-// stages are the suffixes that make a version older than the one without, the
-// oldest first. "-RELEASE" says nothing, and what is not known ("-legacy") is no
-// reason to think a version old.
+// stages are the suffixes of pre-releases, oldest first. "-RELEASE" and unknown suffixes ("-legacy") do not make a
+// version older.
 var stages = []string{"alpha", "beta", "rc", "snapshot"}
 
-// ParseVersion reads a version. The error says what a version looks like.
+// ParseVersion parses a version. The error shows valid ones.
 func ParseVersion(text string) (Version, error) {
 	numbers, suffix, hasSuffix := strings.Cut(text, "-")
 	v := Version{text: numbers}
@@ -71,7 +69,7 @@ func (v *Version) setStage(suffix string) {
 	}
 }
 
-// Compare is negative when v is older than other, positive when it is newer.
+// Compare is negative if v is older than other, positive if it is newer, and 0 otherwise.
 func (v Version) Compare(other Version) int {
 	for i := range maxParts {
 		if c := cmp.Compare(v.number(i), other.number(i)); c != 0 {
@@ -79,14 +77,14 @@ func (v Version) Compare(other Version) int {
 		}
 	}
 	return cmp.Or(
-		cmp.Compare(v.age(), other.age()),
-		// Digits without leading zeros: the longer is the greater.
+		cmp.Compare(v.stageRank(), other.stageRank()),
+		// Digits without leading zeros: the longer number is the greater one.
 		cmp.Compare(len(v.stageNumber), len(other.stageNumber)),
 		cmp.Compare(v.stageNumber, other.stageNumber),
 	)
 }
 
-// number is the i-th part: 1.8 is 1.8.0.
+// number is the i-th number, 0 if it is missing: 1.8 is 1.8.0.
 func (v Version) number(i int) int {
 	if i >= len(v.numbers) {
 		return 0
@@ -94,12 +92,13 @@ func (v Version) number(i int) int {
 	return v.numbers[i]
 }
 
-func (v Version) age() int {
+// stageRank is the position among the stages; a release comes last.
+func (v Version) stageRank() int {
 	if v.stage == "" {
 		return len(stages)
 	}
 	return slices.Index(stages, v.stage)
 }
 
-// String is the version without a suffix that does not count.
+// String returns the version without a suffix that is ignored in comparisons.
 func (v Version) String() string { return v.text }

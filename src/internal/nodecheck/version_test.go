@@ -17,7 +17,7 @@ func version(t testing.TB, text string) nodecheck.Version {
 	return v
 }
 
-func TestVersionsAreComparedByNumbersAndSuffix(t *testing.T) {
+func TestVersionsAreOrderedByNumbersAndStage(t *testing.T) {
 	for _, tt := range []struct{ older, newer string }{
 		{"1.9", "1.10"},
 		{"1.4.2", "1.4.2.1"},
@@ -41,7 +41,7 @@ func TestVersionsAreComparedByNumbersAndSuffix(t *testing.T) {
 	}
 }
 
-func TestVersionsThatAreTheSame(t *testing.T) {
+func TestEquivalentVersionsCompareAsEqual(t *testing.T) {
 	for _, tt := range [][2]string{
 		{"1.5.6", "1.5.6-RELEASE"},
 		{"1.5.6", "1.5.6-release"},
@@ -51,13 +51,13 @@ func TestVersionsThatAreTheSame(t *testing.T) {
 		{"1.9.0-RC7", "1.9.0-rc7"},
 		{"01.08", "1.8"},
 	} {
-		t.Run(tt[0]+" is "+tt[1], func(t *testing.T) {
+		t.Run(tt[0]+" equals "+tt[1], func(t *testing.T) {
 			assert.Zero(t, version(t, tt[0]).Compare(version(t, tt[1])))
 		})
 	}
 }
 
-func TestWhatIsNoVersionIsAnErrorThatShowsOne(t *testing.T) {
+func TestInvalidVersionsAreRefusedWithAnExample(t *testing.T) {
 	for _, text := range []string{
 		"", "1", "x", "v1.8.6", "1.8.6-", "1..8", ".1.8", "1.8.", "1.8.x", "-1.8", "1.8 ", "1.8\n", "1.2.3.4.5.6",
 		"1.99999999999", "1.8.6+meta", "1.8.6_RC1", "1.8.6-é", "null", "1,8", strings.Repeat("1.", 1000) + "1",
@@ -83,7 +83,7 @@ func FuzzParseVersion(f *testing.F) {
 		if errA != nil || errB != nil {
 			return
 		}
-		assert.Zero(t, va.Compare(va), "a version is itself")
+		assert.Zero(t, va.Compare(va), "a version equals itself")
 		assert.Equal(t, va.Compare(vb), -vb.Compare(va), "%q and %q", a, b)
 		assert.Zero(t, version(t, va.String()).Compare(va), "%q is shown as %q", a, va)
 	})

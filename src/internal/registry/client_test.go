@@ -128,7 +128,7 @@ func TestAnEmptyListWithoutATokenIsBelievedOnlyWithoutACLs(t *testing.T) {
 	} {
 		c := newConsul(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/v1/acl/token/self" {
-				http.Error(w, acl, 403)
+				http.Error(w, acl, http.StatusForbidden)
 				return
 			}
 			list(w, 7)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,172 +14,166 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
+	"github.com/jonboulle/clockwork"
 
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
 )
 
 const (
-	defaultPatience = 2 * time.Second
+	defaultGracePeriod = 2 * time.Second
 
 	minBackoff = time.Second
 	maxBackoff = 30 * time.Second
-	// newsGap bounds how often a busy Consul is asked.
-	newsGap = 100 * time.Millisecond
+	// minQueryInterval limits the rate of queries while the catalog changes all the time.
+	minQueryInterval = 100 * time.Millisecond
 )
 
-// Registry is what the catalog is read from; *registry.Registry is one.
+// Registry is the source of the catalog; *registry.Client implements it.
 type Registry interface {
 	Fetch(ctx context.Context, index uint64) (registry.Snapshot, error)
 }
 
-// Catalog knows which addresses are registered in Consul. While Consul does not
-// answer it keeps what it knows.
+// Catalog is the set of addresses that are registered in Consul. While Consul does not respond it keeps the last
+// known set.
 type Catalog struct {
 	registry Registry
 	log      hclog.Logger
-	// file keeps the addresses over a restart, "" for none: when both this
-	// program and Consul start, Consul's first checks come before its answers.
+	clock    clockwork.Clock
+	// file keeps the addresses across restarts, "" for none. When this program and Consul start at the same time,
+	// Consul's first checks arrive before it responds to queries.
 	file string
-	// patience is how long an address that is not registered may still become so.
-	// Consul runs the first check of a service perhaps before its catalog has it.
-	patience time.Duration
+	// gracePeriod is how long Require waits for an address to become registered: Consul may run the first check of a
+	// service before its catalog contains the service.
+	gracePeriod time.Duration
 
 	mu sync.Mutex
-	// known is nil until something is known.
-	known map[netip.AddrPort]bool
-	// changed is closed with the next change.
+	// registered is nil until the addresses are known.
+	registered map[netip.AddrPort]bool
+	// changed is closed at the next change.
 	changed chan struct{}
-	// failure is why Consul's last answer could not be used, "" when it could.
-	failure string
+	// lastError is the error of the last query, "" if it succeeded.
+	lastError string
 }
 
-// NewCatalog starts with what is in the file, when it is not "" and there.
+// NewCatalog returns a catalog with the addresses of the file. The file may be missing, and "" stands for none.
 func NewCatalog(reg Registry, file string, log hclog.Logger) *Catalog {
-	c := &Catalog{registry: reg, log: log, file: file, patience: defaultPatience, changed: make(chan struct{})}
+	c := &Catalog{registry: reg, log: log, clock: clockwork.NewRealClock(), file: file, gracePeriod: defaultGracePeriod, changed: make(chan struct{})}
 	c.load()
 	return c
 }
 
-// Run follows Consul until the context ends.
+// Run keeps the catalog up to date until ctx ends.
 func (c *Catalog) Run(ctx context.Context) {
 	var index uint64
-	wait := minBackoff
+	pause := registry.NewBackoff(minBackoff, maxBackoff)
 	for ctx.Err() == nil {
 		snap, err := c.registry.Fetch(ctx, index)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			c.failed(err)
-			sleep(ctx, wait/2+rand.N(wait/2))
-			wait, index = min(2*wait, maxBackoff), 0
+			c.recordError(err)
+			index = 0
+			sleep.Context(ctx, c.clock, pause.NextBackOff())
 			continue
 		}
-		wait = minBackoff
-		if snap.Index != index || c.failing() != "" {
-			c.learn(snap.Nodes)
+		pause.Reset()
+		if snap.Index != index || c.inError() {
+			c.update(snap.Nodes)
 		}
-		// An index that went back means that Consul has lost its past: ask from
-		// the beginning (Consul's documentation, "Blocking Queries").
+		// An index that goes backwards means that Consul has lost data: start again from 0 (Consul's documentation,
+		// "Blocking Queries").
 		if snap.Index < index {
 			snap.Index = 0
 		}
 		index = snap.Index
-		sleep(ctx, newsGap)
+		sleep.Context(ctx, c.clock, minQueryInterval)
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// learn takes a whole answer over.
-func (c *Catalog) learn(nodes []registry.Node) {
-	known := make(map[netip.AddrPort]bool, len(nodes))
+// update replaces the registered addresses.
+func (c *Catalog) update(nodes []registry.Node) {
+	registered := make(map[netip.AddrPort]bool, len(nodes))
 	for _, node := range nodes {
-		if node.Host == (haproxy.Hostname{}) { // a name could stand for any address
-			known[node.Addr] = true
+		if node.Host.String() == "" { // a name could resolve to any address
+			registered[node.Addr] = true
 		}
 	}
 	c.mu.Lock()
-	recovered := c.failure != ""
-	c.failure = ""
-	same := c.known != nil && maps.Equal(known, c.known)
+	recovered := c.lastError != ""
+	c.lastError = ""
+	same := c.registered != nil && maps.Equal(registered, c.registered)
 	if !same {
-		c.known = known
+		c.registered = registered
 		close(c.changed)
 		c.changed = make(chan struct{})
 	}
 	c.mu.Unlock()
 	if recovered {
-		c.log.Info("Consul answers again")
+		c.log.Info("Consul responds again")
 	}
 	if !same {
-		c.log.Info("the registered addresses have changed", "addresses", len(known))
-		c.save(known)
+		c.log.Info("the registered addresses have changed", "addresses", len(registered))
+		c.save(registered)
 	}
 }
 
-func (c *Catalog) failed(err error) {
+// recordError logs each error once.
+func (c *Catalog) recordError(err error) {
 	c.mu.Lock()
-	isNew := c.failure != err.Error()
-	c.failure = err.Error()
+	isNew := c.lastError != err.Error()
+	c.lastError = err.Error()
 	c.mu.Unlock()
 	if isNew {
-		c.log.Warn("Consul does not say which addresses are registered; those that are known stay", "error", err)
+		c.log.Warn("cannot read the registered addresses from Consul, keeping the last known ones", "error", err)
 	}
 }
 
-func (c *Catalog) failing() string {
+func (c *Catalog) inError() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.failure
+	return c.lastError != ""
 }
 
-// errUnknown is for the time before anything is known.
-var errUnknown = errors.New("it is not known yet which nodes are registered: Consul has not answered; see journalctl -u iri-node-check")
+// errNotReady is returned until the registered addresses are known.
+var errNotReady = errors.New("the registered nodes are not known yet because Consul has not responded; see journalctl -u iri-node-check")
 
-// Require returns nil when the address is registered, or becomes so within some
-// seconds.
+// Require returns nil if the address is registered or becomes so within the grace period, and an error otherwise.
 func (c *Catalog) Require(ctx context.Context, addr netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	ctx, cancel := context.WithTimeout(ctx, c.gracePeriod)
 	defer cancel()
 	for {
 		c.mu.Lock()
-		known, changed := c.known, c.changed
+		registered, changed := c.registered, c.changed
 		c.mu.Unlock()
-		if known[addr] {
+		if registered[addr] {
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			if known == nil {
-				return errUnknown
+			if registered == nil {
+				return errNotReady
 			}
-			return fmt.Errorf("%s is not registered in Consul as a node's address and port", addr)
+			return fmt.Errorf("%s is not registered in Consul as the address and port of a node", addr)
 		}
 	}
 }
 
-// ready is an error until it is known which addresses are registered.
+// ready returns errNotReady until the registered addresses are known.
 func (c *Catalog) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.known == nil {
-		return errUnknown
+	if c.registered == nil {
+		return errNotReady
 	}
 	return nil
 }
 
-// load reads one address a line.
+// load reads the file, which has one address per line.
 func (c *Catalog) load() {
 	if c.file == "" {
 		return
@@ -188,39 +181,34 @@ func (c *Catalog) load() {
 	text, err := os.ReadFile(c.file)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			c.log.Warn("the addresses of before cannot be read", "error", err)
+			c.log.Warn("cannot read the saved addresses", "error", err)
 		}
 		return
 	}
-	known := map[netip.AddrPort]bool{}
+	registered := map[netip.AddrPort]bool{}
 	for line := range strings.Lines(string(text)) {
 		addr, err := netip.ParseAddrPort(strings.TrimSpace(line))
 		if err != nil {
-			c.log.Warn("the addresses of before are not usable", "file", c.file, "error", err)
+			c.log.Warn("ignoring the saved addresses because a line is invalid", "file", c.file, "error", err)
 			return
 		}
-		known[addr] = true
+		registered[addr] = true
 	}
-	c.known = known
+	c.registered = registered
 }
 
-// save replaces the file as a whole. Without it the program works on: only a
-// start without Consul needs it.
-func (c *Catalog) save(known map[netip.AddrPort]bool) {
+// save replaces the file atomically. Errors are only logged, since the file is needed only at a start without Consul.
+func (c *Catalog) save(registered map[netip.AddrPort]bool) {
 	if c.file == "" {
 		return
 	}
-	lines := make([]string, 0, len(known))
-	for addr := range known {
+	lines := make([]string, 0, len(registered))
+	for addr := range registered {
 		lines = append(lines, addr.String()+"\n")
 	}
 	slices.Sort(lines)
-	fresh := filepath.Join(filepath.Dir(c.file), "."+filepath.Base(c.file)+".new")
-	err := os.WriteFile(fresh, []byte(strings.Join(lines, "")), 0o600)
-	if err == nil {
-		err = os.Rename(fresh, c.file)
-	}
-	if err != nil {
-		c.log.Warn("the registered addresses cannot be kept for the next start", "error", err)
+	text := []byte(strings.Join(lines, ""))
+	if err := renameio.WriteFile(c.file, text, 0o600, renameio.WithTempDir(filepath.Dir(c.file))); err != nil {
+		c.log.Warn("cannot save the registered addresses for the next start", "error", err)
 	}
 }

@@ -15,50 +15,48 @@ import (
 )
 
 const (
-	// startsPerSecond spreads what comes at once: 2000 checks over 4 s, where
-	// Consul waits 10 s for each.
+	// startsPerSecond spreads bursts: 2000 simultaneous checks take 4 s, and Consul's timeout is 10 s.
 	startsPerSecond = 500
-	// defaultQueueTime leaves a check its own time below the 30 s at which Consul
-	// would check again.
+	// defaultQueueTime leaves time for the check itself within the usual interval of 30 s.
 	defaultQueueTime = 20 * time.Second
-	// maxTransports bounds the memory that made-up server names can take.
+	// maxTransports limits the memory that arbitrary server names can use.
 	maxTransports = 64
 )
 
-var errBusy = errors.New("this host checks too many slow nodes at once, see --at-once")
+var errBusy = errors.New("too many slow nodes are being checked at the same time; see --at-once")
 
-// checks asks the nodes.
+// checks runs the checks, a limited number at a time.
 type checks struct {
 	group   singleflight.Group
-	turns   *semaphore.Weighted
+	running *semaphore.Weighted
 	starts  *rate.Limiter
 	options iri.Options // the same for all nodes
-	// queueTime bounds the wait for a turn.
+	// queueTime limits how long a check waits to be started.
 	queueTime time.Duration
 
 	mu         sync.Mutex
-	transports map[identity]*iri.Transport
+	transports map[tlsSettings]*iri.Transport
 }
 
-// identity is in what TLS connections differ that must not be shared.
-type identity struct {
+// tlsSettings are the settings of a request that connections must not be shared across.
+type tlsSettings struct {
 	skipVerify bool
 	serverName string
 }
 
 func newChecks(options iri.Options, atOnce int) *checks {
 	return &checks{
-		turns: semaphore.NewWeighted(int64(atOnce)), starts: rate.NewLimiter(startsPerSecond, 1),
-		options: options, queueTime: defaultQueueTime, transports: map[identity]*iri.Transport{},
+		running: semaphore.NewWeighted(int64(atOnce)), starts: rate.NewLimiter(startsPerSecond, 1),
+		options: options, queueTime: defaultQueueTime, transports: map[tlsSettings]*iri.Transport{},
 	}
 }
 
-// client is one for the request's node, with the connections of earlier ones.
+// client returns a client for the node of the request that shares the connections of earlier ones.
 func (c *checks) client(req nodecheck.Request) (*iri.Client, error) {
-	who := identity{req.SkipVerify, req.ServerName}
+	settings := tlsSettings{req.SkipVerify, req.ServerName}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	transport, known := c.transports[who]
+	transport, known := c.transports[settings]
 	if !known {
 		if len(c.transports) >= maxTransports {
 			for _, old := range c.transports {
@@ -67,40 +65,40 @@ func (c *checks) client(req nodecheck.Request) (*iri.Client, error) {
 			clear(c.transports)
 		}
 		options := c.options
-		options.SkipVerify, options.ServerName = who.skipVerify, who.serverName
+		options.SkipVerify, options.ServerName = settings.skipVerify, settings.serverName
 		transport = iri.NewTransport(options)
-		c.transports[who] = transport
+		c.transports[settings] = transport
 	}
 	return transport.Client(req.Address)
 }
 
-// do checks a node. Checks with the same key that are asked for while one of them
-// runs get its result. ctx only ends the waiting: the others want the result.
+// do checks a node. Concurrent calls with the same key share one check and its result. The end of ctx ends the call,
+// not the check, whose result other callers may be waiting for.
 func (c *checks) do(ctx context.Context, key string, client *iri.Client, limits nodecheck.Limits) (nodecheck.Result, error) {
-	outcome := c.group.DoChan(key, func() (any, error) {
-		if err := c.turn(context.WithoutCancel(ctx)); err != nil {
+	results := c.group.DoChan(key, func() (any, error) {
+		if err := c.acquire(context.WithoutCancel(ctx)); err != nil {
 			return nodecheck.Result{}, err
 		}
-		defer c.turns.Release(1)
+		defer c.running.Release(1)
 		return nodecheck.Check(context.WithoutCancel(ctx), client, client.Address(), limits), nil
 	})
 	select {
-	case o := <-outcome:
-		return o.Val.(nodecheck.Result), o.Err
+	case r := <-results:
+		return r.Val.(nodecheck.Result), r.Err
 	case <-ctx.Done():
 		return nodecheck.Result{}, ctx.Err()
 	}
 }
 
-// turn waits until a node may be asked.
-func (c *checks) turn(ctx context.Context) error {
+// acquire waits until a check may start, or returns errBusy. The caller releases c.running.
+func (c *checks) acquire(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.queueTime)
 	defer cancel()
-	if c.turns.Acquire(ctx, 1) != nil {
+	if c.running.Acquire(ctx, 1) != nil {
 		return errBusy
 	}
 	if c.starts.Wait(ctx) != nil {
-		c.turns.Release(1)
+		c.running.Release(1)
 		return errBusy
 	}
 	return nil

@@ -1,11 +1,9 @@
-// Package resident answers Consul's HTTP checks of IRI nodes, so that no process
-// has to be started for each of them.
+// Package resident serves Consul's HTTP checks of IRI nodes, so that Consul does not have to start a process for each
+// check.
 //
-// A [Server] takes GET /check?address=http://10.10.0.110:14265&… from loopback and
-// answers as Consul reads it: 200 is passing, 429 a warning, anything else
-// critical. What is asked of a node, and how it is judged, is package nodecheck's.
+// A [Server] accepts GET /check?address=http://10.10.0.110:14265&… from loopback and responds with the status that
+// Consul expects: 200 is passing, 429 a warning, anything else critical. The check itself is package nodecheck's.
 //
-// It could be used to reach any address from this host, so it contacts only those
-// that a [Catalog] knows as registered: written as IP addresses, with their port.
-// Nothing is looked up, and no redirect is followed.
+// So that the server cannot be abused to reach other addresses, it contacts only those that its [Catalog] knows to be
+// registered in Consul, given as IP address and port. It resolves no names and follows no redirects.
 package resident

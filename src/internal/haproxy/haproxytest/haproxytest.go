@@ -310,11 +310,13 @@ func (h *HAProxy) delServer(id string) string {
 	return "Server deleted.\n"
 }
 
+const unknownMap = "Unknown map identifier. Please use #<id> or <file>.\n"
+
 // changeMap obeys "add map FILE SERVER NAME", "set map …" and "del map FILE SERVER".
 func (h *HAProxy) changeMap(f []string) string {
 	m := h.maps[f[2]]
 	if m == nil {
-		return "Unknown map identifier. Please use #<id> or <file>.\n"
+		return unknownMap
 	}
 	if _, has := m[f[3]]; has == (f[0] == "add") {
 		return "entry not found, or there twice\n"
@@ -353,6 +355,9 @@ func (h *HAProxy) show(f []string, old bool) string {
 	case "stat":
 		return h.stat(f[1])
 	case "map":
+		if h.maps[f[1]] == nil {
+			return unknownMap
+		}
 		var out strings.Builder
 		for _, key := range slices.Sorted(maps.Keys(h.maps[f[1]])) {
 			fmt.Fprintf(&out, "0x1 %s %s\n", key, h.maps[f[1]][key])

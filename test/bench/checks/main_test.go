@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOnlyTheTextBetweenTheMarkersIsReplaced(t *testing.T) {
+	for name, tt := range map[string]struct{ before, after string }{
+		"markers":    {"# Title\n\nbefore\n" + begin + "old\n" + end + "after\n", "# Title\n\nbefore\n" + begin + "new\n" + end + "after\n"},
+		"no markers": {"# Title\n", "# Title\n\n" + begin + "new\n" + end},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "performance.md")
+			require.NoError(t, os.WriteFile(path, []byte(tt.before), 0o644))
+			require.NoError(t, writeBetween(path, "new\n"))
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			assert.Equal(t, tt.after, string(text))
+		})
+	}
+}
+
+func TestAMissingReportIsCreated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "docs", "performance.md")
+	require.NoError(t, writeBetween(path, "new\n"))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "# Performance\n\n"+begin+"new\n"+end, string(text))
+}
+
+func TestAReportWithoutTheEndMarkerIsLeftUnchanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "performance.md")
+	require.NoError(t, os.WriteFile(path, []byte(begin+"cut off"), 0o644))
+	assert.ErrorContains(t, writeBetween(path, "new\n"), "contains \"<!-- bench-check -->\\n\" but not")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, begin+"cut off", string(text))
+}
+
+// repository changes into a new Git repository with one committed file, report.md.
+func repository(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("report.md", []byte("# Report\n"), 0o644))
+	for _, args := range []string{"init -q", "add report.md", "-c user.name=x -c user.email=x@example.org commit -qm first"} {
+		out, err := exec.CommandContext(t.Context(), "git", strings.Fields(args)...).CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+}
+
+func TestReportsAreRefusedWithUncommittedChanges(t *testing.T) {
+	repository(t)
+	require.NoError(t, requireCommittedTree(t.Context(), "report.md"))
+	require.NoError(t, os.WriteFile("report.md", []byte("# Report\n\nnew\n"), 0o644))
+	require.NoError(t, requireCommittedTree(t.Context(), "report.md"), "the report itself")
+	require.NoError(t, os.WriteFile("code.go", nil, 0o644))
+	err := run(t.Context(), options{write: "report.md"})
+	require.ErrorContains(t, err, "refusing to write report.md: there are uncommitted changes")
+	assert.ErrorContains(t, err, "?? code.go")
+	t.Chdir(t.TempDir())
+	assert.ErrorContains(t, requireCommittedTree(t.Context(), "report.md"), "git status")
+	assert.Equal(t, "an unknown commit", commit())
+}
+
+// build builds the programs and returns their directory.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/", "../../../src/cmd/iri-node-check", "../../../src/cmd/iri-fake-node").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return bin
+}
+
+func TestAShortRunMeasuresProcessesAndTheResidentProgram(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	o := options{bin: build(t), runs: 2, nodes: 3, interval: 300 * time.Millisecond, run: 600 * time.Millisecond}
+	nodes, err := startNodes(t.Context(), o)
+	require.NoError(t, err)
+	defer nodes.stop()
+	require.Len(t, nodes.urls, 3)
+
+	single, err := measureProcesses(t.Context(), o, nodes.urls[0])
+	require.NoError(t, err)
+	assert.Positive(t, single.check.cpu)
+	assert.Positive(t, single.curl.wall)
+
+	res, err := measureResident(t.Context(), o, nodes.urls)
+	require.NoError(t, err)
+	assert.Positive(t, res.peak)
+	assert.InDelta(t, 9, res.checks, 3, "3 per interval, for 3 intervals")
+
+	nodes.stop()
+	_, err = measureResident(t.Context(), o, nodes.urls)
+	assert.ErrorContains(t, err, "checks did not pass")
+	_, err = measureProcesses(t.Context(), o, nodes.urls[0])
+	assert.ErrorContains(t, err, "curl: exit status")
+}
+
+func TestARunWritesTheReport(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	o := options{bin: build(t), write: "report.md", runs: 1, nodes: 1, interval: 100 * time.Millisecond, run: 100 * time.Millisecond}
+	repository(t)
+	require.NoError(t, run(t.Context(), o))
+	text, err := os.ReadFile("report.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "# Report\n\n"+begin+"## Cost of the health checks\n")
+	assert.Contains(t, string(text), "at "+commit()+": ")
+
+	o.bin = t.TempDir()
+	assert.ErrorIs(t, run(t.Context(), o), os.ErrNotExist)
+}
+
+func TestMissingProgramsAreAnError(t *testing.T) {
+	_, err := startNodes(t.Context(), options{bin: t.TempDir(), nodes: 1})
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	_, err = measureResident(t.Context(), options{bin: t.TempDir()}, nil)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestAProgramThatIsNotReadyIsAnError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorContains(t, waitFor(ctx, "http://127.0.0.1:1/readyz"), "the resident program is not ready")
+}
+
+func TestNodesHaveDifferentAddresses(t *testing.T) {
+	urls := addresses(2000, "14265")
+	assert.Equal(t, "http://127.0.1.1:14265", urls[0])
+	assert.Equal(t, "http://127.0.8.250:14265", urls[1999])
+	slices.Sort(urls)
+	assert.Len(t, slices.Compact(urls), 2000)
+}
+
+func TestCostsAreSummarisedByMeanCPUAndMedianWallTime(t *testing.T) {
+	ms := time.Millisecond
+	assert.Equal(t, cost{cpu: 4 * ms, wall: 5 * ms}, summarise([]cost{{0, 5 * ms}, {10 * ms, 4 * ms}, {2 * ms, 90 * ms}}))
+}
+
+func TestTheReportComparesResultsWithTheTargets(t *testing.T) {
+	o := options{runs: 300, nodes: 2000, interval: 30 * time.Second}
+	single := processes{curl: cost{6 * time.Millisecond, 7 * time.Millisecond}, check: cost{3 * time.Millisecond, 4 * time.Millisecond}}
+	text := report(o, single, resident{cores: 0.06, peak: 15, checks: 6000})
+	assert.Contains(t, text, "| `curl` with the same request | 6.00 ms | 7.00 ms |")
+	assert.Contains(t, text, "0.50 times the CPU time of curl (target: at most 0.6; met)")
+	assert.Contains(t, text, "67 processes per second | 0.200 cores")
+	assert.Contains(t, text, "at most 0.05 cores (**not met**) and 40 MiB (met)")
+}
+
+func TestCPUTimeOfARunningProcessIncreases(t *testing.T) {
+	before, err := cpuOf(os.Getpid())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		for range 10_000_000 { // some milliseconds of CPU time
+			_ = before
+		}
+		after, err := cpuOf(os.Getpid())
+		return err == nil && after > before
+	}, 10*time.Second, time.Millisecond)
+	peak, err := peakOf(os.Getpid())
+	require.NoError(t, err)
+	assert.Positive(t, peak)
+}
+
+func TestProcessesThatDoNotExistAreAnError(t *testing.T) {
+	_, err := cpuOf(1 << 30)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	_, err = peakOf(1 << 30)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}

@@ -1,0 +1,263 @@
+//go:build integration
+
+package bench
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nuriel77/iri-lb-haproxy/test/harness"
+)
+
+const (
+	// wallets is how many connections send requests concurrently.
+	wallets = 32
+	// pace is the moderate rate at which latency is measured, in requests a second.
+	pace = 1000
+)
+
+// throughputRounds: for each size of bodies, how many rounds each way gets and how long a round is.
+var throughputRounds = []struct {
+	size, times int
+	lasts       time.Duration
+}{
+	{1000, 11, 2 * time.Second}, {100, 3, 1500 * time.Millisecond}, {270_000, 3, 1500 * time.Millisecond},
+}
+
+// frontWay is one way to a node.
+type frontWay struct {
+	name   string
+	target target
+	pid    int       // of HAProxy's worker; 0: there is no HAProxy
+	bare   *frontWay // what it is compared with
+
+	rounds map[int]*rounds // by the size of the body
+	paced  samples
+}
+
+// rounds are the results with one size of body.
+type rounds struct {
+	rate []float64 // requests a second
+	cpu  []float64 // milliseconds of HAProxy's CPU time for 1000 requests
+	busy []float64 // HAProxy's CPU time as a share of a core
+}
+
+// TestBenchFrontend compares the whole front end with a HAProxy that only forwards. It sets no limits on time: it fails
+// when a request fails.
+func TestBenchFrontend(t *testing.T) {
+	target := harness.Report{Page: page, Section: "bench-front"}
+	target.RequireBegin(t)
+	machine := describeMachine(t, "make bench-front")
+	ways := frontWays(t)
+	for _, r := range throughputRounds {
+		for range r.times {
+			inTurn(ways, func(w *frontWay) { w.measure(t, r.size, r.lasts) })
+		}
+	}
+	for range 4 {
+		inTurn(ways, func(w *frontWay) { w.paced = append(w.paced, w.atPace(t, 2*time.Second)...) })
+	}
+	text := machine + frontReport(ways)
+	target.RequireWrite(t, text)
+}
+
+// inTurn calls f for each way, in random order.
+func inTurn(ways []*frontWay, f func(w *frontWay)) {
+	for _, i := range rand.Perm(len(ways)) {
+		f(ways[i])
+	}
+}
+
+// frontWays starts everything that is compared. Every HAProxy has one thread, so that HAProxy limits the throughput,
+// and not the core that is left for wallets and node.
+func frontWays(t *testing.T) []*frontWay {
+	t.Helper()
+	node := quickNode(t)
+	full := startFrontend(t, nil)
+	quiet := startFrontend(t, harness.Vars{"haproxy_access_log": false})
+	secured := startFrontend(t, harness.Vars{"haproxy_access_log": false, "haproxy_https": true})
+	for _, f := range []*harness.HAProxy{full, quiet, secured} {
+		f.Serve(t, harness.Backend, 1, node)
+	}
+	bare, barePorts := startBare(t, node)
+	bareWay := &frontWay{name: "bare", target: target{addr: harness.Local(barePorts[0])}, pid: bare.WorkerPID(t)}
+	bareTLS := &frontWay{name: "bare, TLS", target: target{addr: harness.Local(barePorts[1]), tls: trusting(t, bare.WalletsCA())}, pid: bareWay.pid}
+	bareLog := &frontWay{name: "bare, with a log", target: target{addr: harness.Local(barePorts[2])}, pid: bareWay.pid, bare: bareWay}
+	bareWay.bare, bareTLS.bare = bareWay, bareTLS
+	way := func(name string, f *harness.HAProxy, bare *frontWay) *frontWay {
+		return &frontWay{name: name, target: target{addr: harness.Local(f.Port)}, pid: f.WorkerPID(t), bare: bare}
+	}
+	securedWay := way("full, log of failures only, TLS", secured, bareTLS)
+	securedWay.target.tls = trusting(t, secured.WalletsCA())
+	return []*frontWay{
+		{name: "directly", target: target{addr: node}},
+		bareWay, bareLog, way("full", full, bareWay), way("full, log of failures only", quiet, bareWay), bareTLS, securedWay,
+	}
+}
+
+// startFrontend has the defaults of group_vars, except for limits that the benchmark's only source would reach, for one
+// thread, and for the health checks of the node, which answers wallets only.
+func startFrontend(t *testing.T, vars harness.Vars) *harness.HAProxy {
+	t.Helper()
+	return harness.StartHAProxy(t, harness.WithoutHealthChecks(), harness.WithVars(harness.Vars{
+		"haproxy_extra_global": "    nbthread 1\n", "haproxy_source_max_requests": 10_000_000, "haproxy_whitelist": []string{},
+		"max_backend_slots": 100, "max_backend_tls_slots": 20, "max_pow_backend_slots": 20, "max_pow_backend_tls_slots": 5,
+	}), harness.WithVars(vars))
+}
+
+// bareText is a HAProxy that only forwards: plain, with TLS, and with a log.
+const bareText = `
+global
+    nbthread 1
+    log stdout format short local0
+    stats socket %[1]s mode 666 level admin
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend front
+    bind 127.0.0.1:%[2]d
+    bind 127.0.0.1:%[3]d ssl crt %[6]s alpn h2,http/1.1
+    default_backend nodes
+frontend front_with_a_log
+    bind 127.0.0.1:%[4]d
+    log global
+    option httplog
+    default_backend nodes
+backend nodes
+    server node %[5]s
+`
+
+func startBare(t *testing.T, node string) (*harness.HAProxy, []int) {
+	t.Helper()
+	h := harness.NewHAProxy(t)
+	ports := harness.FreePorts(t, 3)
+	h.Configure(t, fmt.Sprintf(bareText, h.AdminSocket(), ports[0], ports[1], ports[2], node, h.CertKey()))
+	h.Start(t)
+	return h, ports
+}
+
+// measure sends requests as fast as they are answered.
+func (w *frontWay) measure(t *testing.T, size int, lasts time.Duration) {
+	t.Helper()
+	request := postOf("getNodeInfo", size)
+	callers := w.open(t, request)
+	var count atomic.Int64
+	var group errgroup.Group
+	cpu, begun := w.cpu(t), time.Now()
+	for _, c := range callers {
+		group.Go(func() error {
+			n := 0
+			defer func() { count.Add(int64(n)) }()
+			for ; time.Since(begun) < lasts; n++ {
+				if err := c.ok(request); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait(), w.name)
+	took, used := time.Since(begun), w.cpu(t)-cpu
+	if w.rounds == nil {
+		w.rounds = map[int]*rounds{}
+	}
+	if w.rounds[size] == nil {
+		w.rounds[size] = &rounds{}
+	}
+	r, n := w.rounds[size], float64(count.Load())
+	r.rate = append(r.rate, n/took.Seconds())
+	r.cpu = append(r.cpu, millis(used)*1000/n)
+	r.busy = append(r.busy, used.Seconds()/took.Seconds())
+}
+
+// open opens the wallets' connections and uses each of them.
+func (w *frontWay) open(t *testing.T, request []byte) []*caller {
+	t.Helper()
+	callers := make([]*caller, wallets)
+	for i := range callers {
+		c := &caller{to: w.target}
+		t.Cleanup(c.close)
+		for range 10 {
+			require.NoError(t, c.ok(request), w.name)
+		}
+		callers[i] = c
+	}
+	return callers
+}
+
+func (w *frontWay) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	if w.pid == 0 {
+		return 0
+	}
+	return harness.CPUTime(t, w.pid)
+}
+
+// ok sends the request and requires the node's answer.
+func (c *caller) ok(request []byte) error {
+	status, err := c.do(request)
+	if err == nil && status != 200 {
+		err = fmt.Errorf("an allowed request was answered with status %d", status)
+	}
+	return err
+}
+
+// atPace sends requests at a moderate rate and returns how long each took.
+func (w *frontWay) atPace(t *testing.T, lasts time.Duration) samples {
+	t.Helper()
+	request := postOf("getNodeInfo", 1000)
+	var mu sync.Mutex
+	var all samples
+	var group errgroup.Group
+	until := time.Now().Add(lasts)
+	for _, c := range w.open(t, request) {
+		group.Go(func() error {
+			for _, a := range paced(wallets*time.Second/pace, until, func() string { return what(c.do(request)) }) {
+				if a.end != "200" {
+					return fmt.Errorf("an allowed request ended with %s", a.end)
+				}
+				mu.Lock()
+				all = append(all, a.took)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait(), w.name)
+	return all
+}
+
+// attempt is one request of a paced series.
+type attempt struct {
+	begun time.Time
+	took  time.Duration
+	end   string
+}
+
+// paced calls f at regular intervals. A call that is late because the previous one took too long counts from the time
+// at which it was due.
+func paced(every time.Duration, until time.Time, f func() string) []attempt {
+	var all []attempt
+	for due := time.Now().Add(rand.N(every)); due.Before(until); due = due.Add(every) {
+		begun := due
+		if wait := time.Until(due); wait > 0 {
+			time.Sleep(wait) // the pace
+			begun = time.Now()
+		}
+		end := f()
+		all = append(all, attempt{begun, time.Since(begun), end})
+	}
+	return all
+}
+
+func millis(d time.Duration) float64 { return d.Seconds() * 1000 }

@@ -1,0 +1,60 @@
+//go:build integration
+
+package chaos
+
+import (
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	dc "github.com/ory/dockertest/v3/docker"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/test/harness"
+)
+
+func reloads(t *testing.T, b *bed) {
+	for range 5 {
+		b.RequireHandler(t, "reload")
+		b.churn(t, time.Second)
+	}
+}
+
+func reloadByHand(t *testing.T, b *bed) {
+	b.HAProxy.Container.Signal(t, dc.SIGUSR2)
+	harness.Keep(2 * time.Second) // under load: the new worker starts meanwhile
+}
+
+func killHAProxy(t *testing.T, b *bed) {
+	b.restartHAProxy(t, func() { b.HAProxy.Container.Kill(t) })
+}
+
+// killWorker: the master ends with its worker.
+func killWorker(t *testing.T, b *bed) {
+	b.restartHAProxy(t, func() { b.HAProxy.Container.Exec(t, "kill -9 "+b.Info(t, "Pid")) })
+}
+
+func missingSocket(t *testing.T, b *bed) {
+	away := b.AdminSocket() + ".away"
+	require.NoError(t, os.Rename(b.AdminSocket(), away))
+	b.socket.cut.Store(1) // and the connection that is open ends
+	b.touch(t)
+	harness.Keep(long) // how long it is missing
+	b.socket.cut.Store(0)
+	require.NoError(t, os.Rename(away, b.AdminSocket()))
+}
+
+func hangingSocket(t *testing.T, b *bed) {
+	b.socket.hang.Store(true)
+	b.churn(t, long)
+	b.socket.hang.Store(false)
+}
+
+func cutSocket(t *testing.T, b *bed) {
+	for end := time.Now().Add(long); time.Now().Before(end); {
+		b.socket.cut.Store(1 + rand.Int64N(20000))
+		b.churn(t, 100*time.Millisecond)
+	}
+	b.socket.cut.Store(0)
+}
