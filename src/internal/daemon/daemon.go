@@ -61,7 +61,7 @@ func (d *Daemon) add(path string) error {
 		log, name = log.With("haproxy", path), name+" at "+path
 	}
 	st := connstatus.New(name, log, d.clock)
-	m := mirror.New(opts, mirror.DialSocket(path), d.watcher, log, d.clock, st, d.metrics.observer(opts, st, d.clock))
+	m := mirror.New(opts, mirror.DialSocket(path), probe(d.cfg.HAProxy.CAFile), d.watcher, log, d.clock, st, d.metrics.observer(opts, st, d.clock))
 	d.watcher.Subscribe(m.Receive)
 	d.mirrors = append(d.mirrors, m)
 	d.statuses = append(d.statuses, st)

@@ -47,7 +47,7 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 	group.Add(func() error { return fmt.Errorf("the HTTP server has stopped: %w", server.Serve(listener)) },
 		func(error) { _ = server.Close() })
 	part("the watch of Consul", d.watcher.Watch)
-	part("the resolver of host names", d.watcher.ResolveNames)
+	part("the refresh of names and checks", d.watcher.Refresh)
 	for i, m := range d.mirrors {
 		part("the loop of HAProxy at "+d.cfg.HAProxy.AdminSockets[i], func(ctx context.Context) {
 			m.Run(ctx, func() { beats.beat(i) })

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 )
 
 // cache keeps what was parsed from each entry of the last answer. One changed check makes Consul send all nodes again: of two
@@ -57,6 +59,9 @@ func (c *cache) entries(body []byte) ([]*parsed, error) {
 			}
 			p = &parsed{text: string(text)}
 			p.node, p.problems, p.ok = c.parser.parse(entry)
+			if p.node.Health == pool.Unchecked {
+				p.node.FirstCheckWithin = firstCheckWithin(text)
+			}
 		}
 		now[p.text] = p
 		list = append(list, p)

@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -126,6 +128,33 @@ func health(checks api.HealthChecks) pool.Health {
 // nothing, and Consul remembers it over a restart.
 func hasRun(c *api.HealthCheck) bool {
 	return c.Output != "" || c.Type == "" || c.Type == "ttl"
+}
+
+// defaultInterval is for a check whose interval Consul does not tell, as versions before 1.9 do not.
+const defaultInterval = time.Minute
+
+// firstCheckWithin reads how long the first result of a service's checks may take: the longest interval with its timeout.
+// consul/api does not have them.
+func firstCheckWithin(entry []byte) time.Duration {
+	var e struct {
+		Checks []struct{ Interval, Timeout string }
+	}
+	if err := json.Unmarshal(entry, &e); err != nil {
+		return defaultInterval
+	}
+	var longest time.Duration
+	for _, c := range e.Checks {
+		interval, err := time.ParseDuration(c.Interval)
+		if err != nil {
+			continue
+		}
+		timeout, _ := time.ParseDuration(c.Timeout) // "" is Consul's default, which is short beside an interval
+		longest = max(longest, interval+timeout)
+	}
+	if longest == 0 {
+		return defaultInterval
+	}
+	return longest
 }
 
 // weigh takes Consul's own weight for the state that the service is in. Where Consul has the same one for both states, nobody

@@ -33,18 +33,19 @@ type Reporter interface {
 
 // Watcher queries Consul and DNS, and gives every subscriber each new snapshot.
 type Watcher struct {
-	client   *Client
-	resolver *resolver
-	log      hclog.Logger
-	clock    clockwork.Clock
-	status   Reporter
+	client    *Client
+	resolver  *resolver
+	unchecked *unchecked
+	log       hclog.Logger
+	clock     clockwork.Clock
+	status    Reporter
 
 	mu          sync.Mutex
 	subscribers []func(Snapshot)
 	// unresolved is Consul's last answer, before host names got their addresses.
 	unresolved Snapshot
 	epoch      int
-	// newName wakes ResolveNames.
+	// newName wakes Refresh.
 	newName chan struct{}
 	// restart ends the query in flight and begins again without an index.
 	restart chan struct{}
@@ -54,7 +55,8 @@ type Watcher struct {
 func NewWatcher(client *Client, lookup LookupFunc, log hclog.Logger, clock clockwork.Clock, status Reporter) *Watcher {
 	return &Watcher{
 		client: client, resolver: newResolver(lookup, clock), log: log, clock: clock, status: status,
-		newName: make(chan struct{}, 1), restart: make(chan struct{}, 1),
+		unchecked: &unchecked{clock: clock},
+		newName:   make(chan struct{}, 1), restart: make(chan struct{}, 1),
 	}
 }
 
@@ -127,16 +129,24 @@ func (w *Watcher) Restart() {
 	}
 }
 
-// ResolveNames looks host names up until the context ends, new ones at once and all of them at intervals.
-func (w *Watcher) ResolveNames(ctx context.Context) {
+// Refresh keeps the last answer up to date until the context ends: it looks host names up, new ones at once and all of them
+// at intervals, and notices checks that should have had a result by now.
+func (w *Watcher) Refresh(ctx context.Context) {
 	ticker := w.clock.NewTicker(refreshInterval)
 	defer ticker.Stop()
+	second := w.clock.NewTicker(time.Second)
+	defer second.Stop()
 	for {
 		all := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.newName:
+		case <-second.Chan():
+			if w.unchecked.overdue() {
+				w.republish()
+			}
+			continue
 		case <-ticker.Chan():
 			all = true
 		}
@@ -210,6 +220,7 @@ func (w *Watcher) send() {
 // complete gives the nodes of an answer their addresses, as far as they are known.
 func (w *Watcher) complete(snap Snapshot) Snapshot {
 	nodes, found, complete := w.resolver.resolve(snap.Nodes)
+	found = append(found, w.unchecked.judge(nodes)...)
 	snap.Nodes, snap.Problems, snap.Complete = nodes, append(found, snap.Problems...), complete
 	return snap
 }

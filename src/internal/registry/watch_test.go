@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 )
 
 // script answers Consul's queries one after the other, and holds the one after the last, as a blocking query does.
@@ -86,7 +89,7 @@ func watch(t *testing.T, lookup LookupFunc, steps ...func(http.ResponseWriter, *
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	group.Go(func() { w.Watch(ctx) })
-	group.Go(func() { w.ResolveNames(ctx) })
+	group.Go(func() { w.Refresh(ctx) })
 	t.Cleanup(func() { cancel(); group.Wait() })
 	return w
 }
@@ -106,6 +109,12 @@ func (w *watched) untilHeld(t *testing.T) {
 			time.Sleep(time.Millisecond) // polls
 		}
 	}
+}
+
+// untilTicking waits until Refresh has its tickers, and Watch its query.
+func (w *watched) untilTicking(t *testing.T) {
+	t.Helper()
+	require.NoError(t, w.clock.BlockUntilContext(t.Context(), 2))
 }
 
 func (w *watched) all() []Snapshot {
@@ -201,4 +210,60 @@ func TestOnceAndConfirmWaitForNamesThatAreNotKnown(t *testing.T) {
 	c.answer = failure
 	_, err := w.Once(t.Context())
 	assert.Error(t, err)
+}
+
+// unrun is a service as Consul shows it before its check has run, and for ever when the check fails without output.
+func unrun(id string) string {
+	s := strings.ReplaceAll(service(id, "critical"), `"Output":"it said: \"]}\""`, `"Output":"","Type":"script","Interval":"10s","Timeout":"2s"`)
+	return s
+}
+
+func TestACheckThatFailsWithoutOutputCountsAsFailedAfterItsInterval(t *testing.T) {
+	w := watch(t, nil, nodesAt(5, unrun("a"), service("b", "passing")))
+	first := <-w.published
+	require.Equal(t, pool.Unchecked, first.Nodes[0].Health)
+	assert.Empty(t, first.Problems)
+	w.untilTicking(t)
+	w.clock.Advance(11 * time.Second)
+	select {
+	case s := <-w.published:
+		t.Fatalf("too early: %+v", s)
+	default:
+	}
+	w.clock.Advance(time.Second)
+	second := <-w.published
+	assert.Equal(t, pool.Critical, second.Nodes[0].Health)
+	assert.Equal(t, pool.Passing, second.Nodes[1].Health)
+	assert.Contains(t, fmt.Sprint(second.Problems), "critical without output for longer than its interval and timeout (12s)")
+}
+
+func TestACheckThatGetsItsResultStartsAnew(t *testing.T) {
+	u := &unchecked{clock: clockwork.NewFakeClock()}
+	node := func(h pool.Health) []Node {
+		return []Node{{FirstCheckWithin: 10 * time.Second, Node: pool.Node{ID: "a", Health: h}}}
+	}
+	u.judge(node(pool.Unchecked))
+	u.clock.(*clockwork.FakeClock).Advance(9 * time.Second)
+	assert.False(t, u.overdue())
+	u.judge(node(pool.Passing))
+	again := node(pool.Unchecked)
+	assert.Empty(t, u.judge(again))
+	u.clock.(*clockwork.FakeClock).Advance(9 * time.Second)
+	assert.False(t, u.overdue())
+	u.clock.(*clockwork.FakeClock).Advance(time.Second)
+	assert.True(t, u.overdue())
+	assert.Len(t, u.judge(again), 1)
+	assert.False(t, u.overdue(), "it is judged")
+}
+
+func TestTheTimeForAFirstResult(t *testing.T) {
+	for checks, want := range map[string]time.Duration{
+		`[{"Interval":"30s","Timeout":"10s"},{"Interval":"1m"}]`: time.Minute,
+		`[{"Interval":"30s","Timeout":"10s"}]`:                   40 * time.Second,
+		`[{"Interval":"","Timeout":""}]`:                         defaultInterval,
+		`[]`:                                                     defaultInterval,
+		`5`:                                                      defaultInterval,
+	} {
+		assert.Equal(t, want, firstCheckWithin([]byte(`{"Checks":`+checks+`}`)), checks)
+	}
 }
