@@ -149,6 +149,16 @@ func SetUp(id ServerID) Command {
 	return Command{line: "set server " + id.String() + " health up", accept: silent}
 }
 
+// EnableCheck switches HAProxy's own check of a server on again.
+func EnableCheck(id ServerID) Command {
+	return Command{line: "enable health " + id.String(), accept: silent}
+}
+
+// ResetCheck sends HAProxy's own check to the server's own address and port again.
+func ResetCheck(id ServerID) Command {
+	return Command{line: "set server " + id.String() + " check-addr 0.0.0.0 port 0", accept: silent}
+}
+
 // SetSNI changes the map that HAProxy takes a server's SNI from: the name that it asks the node for in TLS, and that a
 // verified certificate must have. A map can hold a key twice, so what the server has at present decides the command; ""
 // and the zero Hostname stand for none.

@@ -21,7 +21,7 @@ const stateText = `1
 
 `
 
-const header = "1\n# be_name srv_name srv_addr srv_port srv_op_state srv_admin_state srv_uweight srv_time_since_last_change srv_check_state\n"
+const header = "1\n# be_name srv_name srv_addr srv_port srv_op_state srv_admin_state srv_uweight srv_time_since_last_change srv_check_state srv_check_port srv_check_addr\n"
 
 func TestServersStateIsReadByColumnNames(t *testing.T) {
 	servers, err := ParseServersState(stateText)
@@ -45,9 +45,9 @@ func TestOddAnswersOfShowServersStateAreErrors(t *testing.T) {
 		"no columns":       "1\n",
 		"a column missing": "1\n# be_name srv_name srv_addr\n",
 		"half a line":      header + "iri_back http1 127.0.0.1\n",
-		"a wrong address":  header + "iri_back http1 x 1 2 1 1 1 1\n",
-		"a wrong name":     header + "iri_back a;b 127.0.0.1 1 2 1 1 1 1\n",
-		"a wrong number":   header + "iri_back http1 127.0.0.1 1 2 x 1 1 1\n",
+		"a wrong address":  header + "iri_back http1 x 1 2 1 1 1 1 0 -\n",
+		"a wrong name":     header + "iri_back a;b 127.0.0.1 1 2 1 1 1 1 0 -\n",
+		"a wrong number":   header + "iri_back http1 127.0.0.1 1 2 x 1 1 1 0 -\n",
 	} {
 		_, err := ParseServersState(text)
 		assert.Error(t, err, name)
@@ -89,7 +89,7 @@ func TestAMapIsReadByItsKeys(t *testing.T) {
 
 func FuzzParseServersState(f *testing.F) {
 	f.Add(stateText)
-	f.Add(header + "iri_back http1 fe80::1%x 1 2 1 1 1 1\n")
+	f.Add(header + "iri_back http1 fe80::1%x 1 2 1 1 1 1 0 -\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		servers, err := ParseServersState(text)
 		if err != nil {
@@ -142,4 +142,20 @@ func FuzzNamesInCommands(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestWhatWasDoneToACheckByHandIsSeen(t *testing.T) {
+	for columns, want := range map[string]Server{
+		"6 0 -":          {Checked: true},
+		"2 0 -":          {CheckDisabled: true},
+		"0 0 -":          {},
+		"6 99 127.0.0.9": {Checked: true, CheckPort: 99, CheckAddr: netip.MustParseAddr("127.0.0.9")},
+		"6 0 0.0.0.0":    {Checked: true},
+		"6 0 ::":         {Checked: true},
+	} {
+		servers, err := ParseServersState(header + "iri_back http1 127.0.0.1 1 2 0 1 1 " + columns + "\n")
+		require.NoError(t, err)
+		got := servers[0]
+		assert.Equal(t, want, Server{Checked: got.Checked, CheckDisabled: got.CheckDisabled, CheckAddr: got.CheckAddr, CheckPort: got.CheckPort}, columns)
+	}
 }

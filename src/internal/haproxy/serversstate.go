@@ -22,11 +22,12 @@ const (
 	adminDrain = 0x08
 )
 
-// A bit of srv_check_state, and the values of srv_op_state that take requests.
+// Bits of srv_check_state, and the values of srv_op_state that take requests.
 const (
-	checkEnabled = 0x04
-	opStarting   = 1
-	opRunning    = 2
+	checkConfigured = 0x02
+	checkEnabled    = 0x04
+	opStarting      = 1
+	opRunning       = 2
 )
 
 // Server is what HAProxy says of one server.
@@ -38,6 +39,11 @@ type Server struct {
 	Up bool
 	// Checked is set where HAProxy itself checks the server while it is in service.
 	Checked bool
+	// CheckDisabled is set where HAProxy's check is configured and was switched off at runtime ("disable health").
+	CheckDisabled bool
+	// CheckAddr and CheckPort are where HAProxy's check was sent at runtime; the zero values stand for the server's own.
+	CheckAddr netip.Addr
+	CheckPort int
 	// Weight is the configured weight (0..256), not the effective one.
 	Weight int
 	// Since is how long ago the server went up, down or out, in whole seconds.
@@ -85,7 +91,7 @@ func ParseServersState(text string) ([]Server, error) {
 // stateColumns are the columns that are read, in the order of parseStateLine's fields.
 var stateColumns = [...]string{
 	"be_name", "srv_name", "srv_addr", "srv_port", "srv_op_state", "srv_admin_state", "srv_uweight",
-	"srv_time_since_last_change", "srv_check_state",
+	"srv_time_since_last_change", "srv_check_state", "srv_check_port", "srv_check_addr",
 }
 
 func parseStateLine(fields []string, col []int) (Server, error) {
@@ -103,8 +109,8 @@ func parseStateLine(fields []string, col []int) (Server, error) {
 	if err != nil {
 		return Server{}, fmt.Errorf("%s: %w", id, err)
 	}
-	var n [5]int
-	for i, text := range f[4:] {
+	var n [6]int
+	for i, text := range f[4:10] {
 		if n[i], err = strconv.Atoi(text); err != nil {
 			return Server{}, fmt.Errorf("%s: %s %q is not a number", id, stateColumns[4+i], text)
 		}
@@ -112,7 +118,10 @@ func parseStateLine(fields []string, col []int) (Server, error) {
 	op, admin, weight, since, check := n[0], n[1], n[2], n[3], n[4]
 	s := Server{
 		ID: id, Addr: addr, State: Ready, Weight: weight, Since: time.Duration(since) * time.Second,
-		Checked: check&checkEnabled != 0,
+		Checked: check&checkEnabled != 0, CheckDisabled: check&(checkConfigured|checkEnabled) == checkConfigured, CheckPort: n[5],
+	}
+	if checkAddr, err := netip.ParseAddr(f[10]); err == nil && !checkAddr.IsUnspecified() { // "-" and 0.0.0.0 are none
+		s.CheckAddr = checkAddr
 	}
 	switch {
 	case admin&adminMaint != 0:

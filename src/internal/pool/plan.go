@@ -102,6 +102,7 @@ func Make(nodes []Node, b Backend) Plan {
 		}
 	}
 	for i := range b.Slots {
+		p.repairCheck(&b.Slots[i])
 		switch s := &b.Slots[i]; {
 		case assigned.taken[s.ID]:
 		case assigned.awaitsReplacement(s):
@@ -192,6 +193,16 @@ func (p *planner) proveNobodyInVain() {
 	}
 	for i := range p.In {
 		p.In[i].Checked = false
+	}
+}
+
+// repairCheck undoes what somebody has done to HAProxy's own check of a slot. It would outlive the slot's node, and a reload.
+func (p *planner) repairCheck(s *Slot) {
+	if s.CheckDisabled {
+		p.Live = append(p.Live, haproxy.EnableCheck(s.ID))
+	}
+	if s.CheckPort != 0 || s.CheckAddr.IsValid() {
+		p.Live = append(p.Live, haproxy.ResetCheck(s.ID))
 	}
 }
 

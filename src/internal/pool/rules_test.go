@@ -253,3 +253,17 @@ func TestAssignedSaysWhereANodeIs(t *testing.T) {
 	require.Len(t, seats, 2)
 	assert.Equal(t, Verified, seats[netip.MustParseAddrPort("10.0.0.2:1")].TLS)
 }
+
+func TestAChangedCheckOfHAProxyIsPutBack(t *testing.T) {
+	b := newBackend(3, 0, 0)
+	for i, s := range b.Servers("b") {
+		s.Checked, s.CheckDisabled = true, i == 0
+		s.CheckPort, s.CheckAddr = 99, netip.MustParseAddr("127.0.0.9")
+	}
+	_, err := b.settle([]Node{node("10.0.0.1:1")})
+	require.NoError(t, err)
+	for _, s := range b.read().Slots {
+		assert.False(t, s.CheckDisabled)
+		assert.Zero(t, s.CheckPort)
+	}
+}

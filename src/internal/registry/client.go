@@ -32,9 +32,10 @@ const (
 type Client struct {
 	service string
 	url     string
-	token   string
-	http    *http.Client
-	cache   cache
+	// tokenFile is read at every query: a token that was rotated is used at once.
+	tokenFile string
+	http      *http.Client
+	cache     cache
 	// size is how long the last answer was, in bytes.
 	size atomic.Int64
 	// acl queries what a token may do.
@@ -44,18 +45,17 @@ type Client struct {
 // NewClient makes a client that queries the Consul agent at address (a URL) for the service, with the ACL token in tokenFile
 // ("" for none). pools are the names of the pools that a node can be in.
 func NewClient(address, tokenFile, service string, pools []string) (*Client, error) {
-	token, err := readToken(tokenFile)
-	if err != nil {
+	if _, err := readToken(tokenFile); err != nil {
 		return nil, err
 	}
 	// The agent is on the same host as a rule: to compress the answer takes longer than to send it as it is.
 	transport := &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}
-	client, err := api.NewClient(&api.Config{Address: address, Token: token})
+	client, err := api.NewClient(&api.Config{Address: address})
 	if err != nil {
 		return nil, fmt.Errorf("set up the client for Consul at %s: %w", address, err)
 	}
 	return &Client{
-		service: service, token: token, acl: client.ACL(), cache: cache{parser: newParser(pools)},
+		service: service, tokenFile: tokenFile, acl: client.ACL(), cache: cache{parser: newParser(pools)},
 		url: strings.TrimSuffix(address, "/") + "/v1/health/service/" + url.PathEscape(service),
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
@@ -106,12 +106,16 @@ func (c *Client) Confirm(ctx context.Context) (Snapshot, error) {
 
 // query does what consul/api would do, in less time: see cache.
 func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error) {
+	token, err := readToken(c.tokenFile)
+	if err != nil {
+		return Snapshot{}, err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"?"+params.Encode(), nil)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("query Consul for service %q: %w", c.service, err)
 	}
-	if c.token != "" {
-		req.Header.Set("X-Consul-Token", c.token)
+	if token != "" {
+		req.Header.Set("X-Consul-Token", token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -127,7 +131,8 @@ func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error)
 	case err != nil:
 		return Snapshot{}, fmt.Errorf("read Consul's answer for service %q: %w", c.service, err)
 	case resp.StatusCode != http.StatusOK:
-		return Snapshot{}, fmt.Errorf("query Consul for service %q: HTTP %d: %s", c.service, resp.StatusCode, clip(strings.TrimSpace(string(body))))
+		return Snapshot{}, fmt.Errorf("query Consul for service %q: HTTP %d: %s%s",
+			c.service, resp.StatusCode, clip(strings.TrimSpace(string(body))), c.tokenHint(resp.StatusCode))
 	case len(body) > maxAnswer:
 		return Snapshot{}, fmt.Errorf("Consul's answer for service %q is longer than %d MiB", c.service, maxAnswer>>20)
 	}
@@ -136,6 +141,17 @@ func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error)
 		return Snapshot{}, fmt.Errorf("Consul's answer for service %q: %w", c.service, err)
 	}
 	return snap, nil
+}
+
+// tokenHint says where the token comes from that Consul refuses.
+func (c *Client) tokenHint(status int) string {
+	switch {
+	case status != http.StatusForbidden:
+		return ""
+	case c.tokenFile == "":
+		return "; set consul.token_file in the handler's configuration"
+	}
+	return "; Consul refuses the token in " + c.tokenFile + ", which is read again at every query: put a valid one there"
 }
 
 func (c *Client) read(ctx context.Context, header http.Header, body []byte) (Snapshot, error) {
@@ -147,7 +163,7 @@ func (c *Client) read(ctx context.Context, header http.Header, body []byte) (Sna
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if len(entries) == 0 && c.token == "" {
+	if len(entries) == 0 && c.tokenFile == "" {
 		if err := c.openToAll(ctx); err != nil {
 			return Snapshot{}, err
 		}

@@ -158,3 +158,32 @@ func TestAQueryEndsWithItsContext(t *testing.T) {
 	_, err := c.client(t, "secret").Fetch(ctx, 7)
 	assert.ErrorIs(t, err, context.Canceled)
 }
+
+func TestARotatedTokenIsUsedAtTheNextQuery(t *testing.T) {
+	valid := "new"
+	c := newConsul(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Consul-Token") != valid {
+			http.Error(w, "ACL not found", http.StatusForbidden)
+			return
+		}
+		list(w, 7)
+	})
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte("old\n"), 0o600))
+	client, err := NewClient(c.URL, file, "iri", nil)
+	require.NoError(t, err)
+	_, err = client.Fetch(t.Context(), 0)
+	require.ErrorContains(t, err, "HTTP 403: ACL not found; Consul refuses the token in "+file+", which is read again at every query")
+	require.NoError(t, os.WriteFile(file, []byte("new\n"), 0o600))
+	_, err = client.Fetch(t.Context(), 0)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(file))
+	_, err = client.Fetch(t.Context(), 0)
+	require.ErrorContains(t, err, "Consul's token: open "+file)
+}
+
+func TestARefusalWithoutATokenSaysWhereToSetOne(t *testing.T) {
+	c := newConsul(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "Permission denied", http.StatusForbidden) })
+	_, err := c.client(t, "").Fetch(t.Context(), 0)
+	require.ErrorContains(t, err, "set consul.token_file")
+}

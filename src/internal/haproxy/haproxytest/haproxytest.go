@@ -231,6 +231,9 @@ func (h *HAProxy) run(line string, old bool) string {
 		return ""
 	case f[1] == "map":
 		return h.changeMap(f)
+	case f[0] == "enable" && f[1] == "health":
+		h.find(f[2]).CheckDisabled = false
+		return ""
 	case f[1] == "ssl":
 		return h.changeCertificate(f)
 	}
@@ -259,6 +262,11 @@ func (h *HAProxy) setServer(f []string) string {
 		}
 		s.Addr = netip.AddrPortFrom(addr, uint16(number(f[6])))
 		return "IP changed from 'A' to 'B', port changed from 'C' to 'D' by 'stats socket command'\n"
+	case "check-addr":
+		if s.CheckDisabled {
+			return "health checks are not enabled on this server.\n"
+		}
+		s.CheckAddr, s.CheckPort = netip.MustParseAddr(f[4]), number(f[6])
 	case "weight":
 		s.Weight = number(f[4])
 	case "state":
@@ -369,14 +377,15 @@ func (h *HAProxy) show(f []string, old bool) string {
 
 // Values of srv_check_state.
 const (
-	checkEnabled = 6
-	checkPaused  = 8
+	checkConfigured = 2
+	checkEnabled    = 6
+	checkPaused     = 8
 )
 
 func (h *HAProxy) serversState(backends ...string) string {
 	var out strings.Builder
 	out.WriteString("1\n# be_name srv_name srv_addr srv_port srv_op_state srv_admin_state srv_uweight " +
-		"srv_time_since_last_change srv_check_state\n")
+		"srv_time_since_last_change srv_check_state srv_check_port srv_check_addr\n")
 	admin := map[haproxy.State]int{haproxy.Maint: 1, haproxy.Drain: 8}
 	for _, b := range backends {
 		for _, s := range h.Servers(b) {
@@ -390,7 +399,15 @@ func (h *HAProxy) serversState(backends ...string) string {
 					check |= checkPaused
 				}
 			}
-			fmt.Fprintln(&out, b, s.ID.Name(), s.Addr.Addr(), s.Addr.Port(), op, 4|admin[s.State], s.Weight, int(s.Since.Seconds()), check)
+			if s.CheckDisabled {
+				check = checkConfigured
+			}
+			checkAddr := "-"
+			if s.CheckAddr.IsValid() {
+				checkAddr = s.CheckAddr.String()
+			}
+			fmt.Fprintln(&out, b, s.ID.Name(), s.Addr.Addr(), s.Addr.Port(), op, 4|admin[s.State], s.Weight, int(s.Since.Seconds()),
+				check, s.CheckPort, checkAddr)
 		}
 	}
 	return out.String()
