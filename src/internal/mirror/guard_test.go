@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -150,6 +151,7 @@ func TestAHeldSnapshotIsConfirmedAgainUntilConsulAnswers(t *testing.T) {
 	w.advance(confirmInterval)
 	w.settle()
 	require.Equal(t, 2, w.source.confirms)
+	require.Equal(t, 1, strings.Count(w.log.String(), "most nodes would leave; they are kept in service"))
 	w.source.confirmErr, w.source.second = nil, w.snapshot
 	w.advance(confirmInterval)
 	w.settle()

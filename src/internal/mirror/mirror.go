@@ -66,6 +66,8 @@ type Mirror struct {
 	reconciler *reconciler
 	prover     *prover
 	guard      guard
+	// holding is what was last said of nodes that are kept.
+	holding string
 
 	// doubted are the backends for which the snapshot has to be confirmed.
 	doubted []view
@@ -245,14 +247,14 @@ func (m *Mirror) confirm(ctx context.Context) {
 
 // hold remembers what the guard decided, and says once why nodes are kept.
 func (m *Mirror) hold(next guard) {
-	if next.holding != m.guard.holding {
+	if next.holding != m.holding {
 		if next.holding != "" {
 			m.log.Error("most nodes would leave; they are kept in service", "reason", next.holding)
 		} else {
 			m.log.Info("no node is kept in service against Consul's answer any longer")
 		}
 	}
-	m.guard = next
+	m.guard, m.holding = next, next.holding
 	m.status.SetDetail("guard", next.holding)
 	m.observer.Holding(next.holding != "")
 }
