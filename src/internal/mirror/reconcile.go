@@ -17,7 +17,7 @@ import (
 const (
 	// maxSteps bounds how often one reconciliation plans again from what it has read back. A node that moves needs most: it
 	// goes in, its old slot drains, the slot is freed.
-	maxSteps = 6
+	maxSteps = 8
 	// settleTimeout is how long HAProxy may take to show an address that it accepted.
 	settleTimeout = 200 * time.Millisecond
 )

@@ -70,15 +70,17 @@ type planner struct {
 	backend Backend
 	// staying is how many slots can be sent a request and are not taken out by the plan so far.
 	staying int
-	// coming is how many nodes are to serve whose slot is not up in HAProxy yet.
-	coming int
+	// coming is how many nodes are to serve whose slot is not up in HAProxy yet; wanted and leaving are, by kind, how many
+	// nodes wait for a slot, and how many slots leave that could be given to them.
+	coming          int
+	wanted, leaving map[TLS]int
 	// lastOut is the index in Out of the last slot that was serving, -1 for none.
 	lastOut int
 }
 
 // Make plans one backend. Nodes and slots may come in any order.
 func Make(nodes []Node, b Backend) Plan {
-	p := planner{backend: b, lastOut: -1}
+	p := planner{backend: b, lastOut: -1, wanted: map[TLS]int{}, leaving: map[TLS]int{}}
 	for _, s := range b.Slots {
 		if s.usable() {
 			p.staying++
@@ -91,8 +93,17 @@ func Make(nodes []Node, b Backend) Plan {
 		switch {
 		case s == nil && n.Health.Serves():
 			p.Waiting = append(p.Waiting, n)
+			p.wanted[n.TLS]++
 		case s != nil:
 			p.bring(s, n)
+			if n.Health == Maintenance && !s.Added {
+				p.leaving[s.TLS]++
+			}
+		}
+	}
+	for _, s := range b.Slots {
+		if !assigned.taken[s.ID] && !s.Added {
+			p.leaving[s.TLS]++
 		}
 	}
 	// Who leaves gently does so last: whether it may depends on who stays and who comes.
@@ -106,7 +117,9 @@ func Make(nodes []Node, b Backend) Plan {
 		switch s := &b.Slots[i]; {
 		case assigned.taken[s.ID]:
 		case assigned.awaitsReplacement(s):
-			p.Held = append(p.Held, s.ID)
+			if assigned.health[s.Addr].Serves() {
+				p.Held = append(p.Held, s.ID)
+			}
 		default:
 			p.release(s)
 		}
@@ -231,7 +244,7 @@ func (p *planner) release(s *Slot) {
 // drain takes a slot out gently: no new request, and maintenance when the last one has ended or the drain has expired.
 func (p *planner) drain(s *Slot) {
 	switch {
-	case s.usable() && p.staying == 1 && p.coming > 0:
+	case s.usable() && p.staying == 1 && p.replaced(s):
 		p.Held = append(p.Held, s.ID)
 	case s.State == haproxy.Ready && p.lastForQueue(s):
 		p.Draining = append(p.Draining, s.ID)
@@ -246,6 +259,24 @@ func (p *planner) drain(s *Slot) {
 	case s.State == haproxy.Drain:
 		p.Draining = append(p.Draining, s.ID)
 	}
+}
+
+// replaced reports whether another slot comes into service: a node's that is not up yet, or one that leaves and is given to
+// a node that waits. A slot that must be given away itself is not replaced.
+func (p *planner) replaced(s *Slot) bool {
+	if p.coming > 0 {
+		return true
+	}
+	for kind, n := range p.wanted {
+		others := p.leaving[kind]
+		if kind == s.TLS {
+			others--
+		}
+		if n > 0 && others > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // lastForQueue reports whether requests are queued and this slot is the last that could take them. HAProxy would fail all of

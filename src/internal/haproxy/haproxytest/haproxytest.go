@@ -266,7 +266,10 @@ func (h *HAProxy) setServer(f []string) string {
 		if s.CheckDisabled {
 			return "health checks are not enabled on this server.\n"
 		}
-		s.CheckAddr, s.CheckPort = netip.MustParseAddr(f[4]), number(f[6])
+		s.CheckAddr, s.CheckPort = netip.Addr{}, number(f[6])
+		if addr := netip.MustParseAddr(f[4]); !addr.IsUnspecified() {
+			s.CheckAddr = addr
+		}
 	case "weight":
 		s.Weight = number(f[4])
 	case "state":
