@@ -90,7 +90,7 @@ attack: setup ## Attack the front end and write what others notice into docs/sec
 
 .PHONY: bench-check
 bench-check: build ## Measure what the health checks cost, into docs/performance.md
-	@tools/go.sh run ./test/bench/checks -bin build -write docs/performance.md
+	@tools/go.sh run ./test/bench/checks -bin build
 
 .PHONY: cover
 cover: ## Print the unit coverage of each package, and fail if it is too low

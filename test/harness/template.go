@@ -42,7 +42,6 @@ func testVars() Vars {
 		"haproxy_https":     false,
 		"max_backend_slots": 5, "max_backend_tls_slots": 2, "max_pow_backend_slots": 5, "max_pow_backend_tls_slots": 2,
 		// What the role `common` finds out on a host. The group may use the admin socket.
-		"__common_ca_file": nodesCA, "__common_gid": map[string]int{"haproxy": os.Getgid()},
 		"haproxy_ca_file": nodesCA, "haproxy_uid": 0, "haproxy_gid": os.Getgid(),
 	}
 }

@@ -1,23 +1,26 @@
 // Command checks measures the cost of health checks: as a process per check, compared with curl sending the same
-// request, and by the resident program. It writes the results into docs/performance.md.
+// request, and by the resident program. It writes the results into docs/performance.md, or prints them with REPORT=-.
 //
 // Usage: make bench-check
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
+// page is where the results go.
+var page = harness.Report{Page: "docs/performance.md", Section: "bench-check"}
+
 type options struct {
-	bin, write    string
+	bin           string
 	runs, nodes   int
 	interval, run time.Duration
 }
@@ -25,7 +28,6 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.bin, "bin", "build", "directory of the built programs")
-	flag.StringVar(&o.write, "write", "", "write the results between the markers of this file; refused with uncommitted changes")
 	flag.IntVar(&o.runs, "runs", 300, "number of runs of curl and of the check")
 	flag.IntVar(&o.nodes, "nodes", 2000, "number of nodes")
 	flag.DurationVar(&o.interval, "interval", 30*time.Second, "interval between two checks of a node")
@@ -41,10 +43,8 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if o.write != "" {
-		if err := requireCommittedTree(ctx, o.write); err != nil {
-			return err
-		}
+	if err := page.Begin(); err != nil {
+		return err
 	}
 	nodes, err := startNodes(ctx, o)
 	if err != nil {
@@ -60,34 +60,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	text := report(o, single, resident)
-	fmt.Print(text)
-	if o.write == "" {
-		return nil
-	}
-	return writeBetween(o.write, text)
-}
-
-const (
-	begin = "<!-- bench-check -->\n"
-	end   = "<!-- /bench-check -->\n"
-)
-
-// writeBetween replaces the text between the markers, or appends it with markers. A missing file is created.
-func writeBetween(path, text string) error {
-	old, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		old, err = []byte("# Performance\n"), os.MkdirAll(filepath.Dir(path), 0o755)
-	}
-	if err != nil {
+	if err := page.Write(text); err != nil {
+		fmt.Print(text) // so that the run was not for nothing
 		return err
 	}
-	before, rest, found := bytes.Cut(old, []byte(begin))
-	_, after, closed := bytes.Cut(rest, []byte(end))
-	switch {
-	case !found:
-		before = append(bytes.TrimRight(old, "\n"), "\n\n"...)
-	case !closed:
-		return fmt.Errorf("%s contains %q but not %q", path, begin, end)
-	}
-	return os.WriteFile(path, bytes.Join([][]byte{before, []byte(begin), []byte(text), []byte(end), after}, nil), 0o644)
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,64 +11,33 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-func TestOnlyTheTextBetweenTheMarkersIsReplaced(t *testing.T) {
-	for name, tt := range map[string]struct{ before, after string }{
-		"markers":    {"# Title\n\nbefore\n" + begin + "old\n" + end + "after\n", "# Title\n\nbefore\n" + begin + "new\n" + end + "after\n"},
-		"no markers": {"# Title\n", "# Title\n\n" + begin + "new\n" + end},
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "performance.md")
-			require.NoError(t, os.WriteFile(path, []byte(tt.before), 0o644))
-			require.NoError(t, writeBetween(path, "new\n"))
-			text, err := os.ReadFile(path)
-			require.NoError(t, err)
-			assert.Equal(t, tt.after, string(text))
-		})
-	}
-}
-
-func TestAMissingReportIsCreated(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "docs", "performance.md")
-	require.NoError(t, writeBetween(path, "new\n"))
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "# Performance\n\n"+begin+"new\n"+end, string(text))
-}
-
-func TestAReportWithoutTheEndMarkerIsLeftUnchanged(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "performance.md")
-	require.NoError(t, os.WriteFile(path, []byte(begin+"cut off"), 0o644))
-	assert.ErrorContains(t, writeBetween(path, "new\n"), "contains \"<!-- bench-check -->\\n\" but not")
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, begin+"cut off", string(text))
-}
-
-// repository changes into a new Git repository with one committed file, report.md.
+// repository changes into a new Git repository with one commit, whose page has the marks of make bench-check.
 func repository(t *testing.T) {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	require.NoError(t, os.WriteFile("report.md", []byte("# Report\n"), 0o644))
-	for _, args := range []string{"init -q", "add report.md", "-c user.name=x -c user.email=x@example.org commit -qm first"} {
+	require.NoError(t, os.Mkdir("docs", 0o755))
+	marked := "# Performance\n<!-- make bench-check: begin -->\nold\n<!-- make bench-check: end -->\nby hand\n"
+	for name, text := range map[string]string{"go.mod": "module m\n", page.Page: marked} {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
+	}
+	for _, args := range []string{"init -q", "add .", "-c user.name=x -c user.email=x@example.org commit -qm first"} {
 		out, err := exec.CommandContext(t.Context(), "git", strings.Fields(args)...).CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
 }
 
-func TestReportsAreRefusedWithUncommittedChanges(t *testing.T) {
+func TestNothingIsMeasuredWithUncommittedChanges(t *testing.T) {
 	repository(t)
-	require.NoError(t, requireCommittedTree(t.Context(), "report.md"))
-	require.NoError(t, os.WriteFile("report.md", []byte("# Report\n\nnew\n"), 0o644))
-	require.NoError(t, requireCommittedTree(t.Context(), "report.md"), "the report itself")
 	require.NoError(t, os.WriteFile("code.go", nil, 0o644))
-	err := run(t.Context(), options{write: "report.md"})
-	require.ErrorContains(t, err, "refusing to write report.md: there are uncommitted changes")
-	assert.ErrorContains(t, err, "?? code.go")
-	t.Chdir(t.TempDir())
-	assert.ErrorContains(t, requireCommittedTree(t.Context(), "report.md"), "git status")
-	assert.Equal(t, "an unknown commit", commit())
+	err := run(t.Context(), options{bin: t.TempDir()})
+	require.ErrorContains(t, err, "uncommitted changes")
+	assert.ErrorContains(t, err, "code.go")
+	t.Setenv("REPORT", "-")
+	assert.ErrorIs(t, run(t.Context(), options{bin: t.TempDir()}), os.ErrNotExist, "REPORT=- measures, here without the programs")
 }
 
 // build builds the programs and returns their directory.
@@ -112,16 +80,21 @@ func TestARunWritesTheReport(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")
 	}
-	o := options{bin: build(t), write: "report.md", runs: 1, nodes: 1, interval: 100 * time.Millisecond, run: 100 * time.Millisecond}
+	o := options{bin: build(t), runs: 1, nodes: 1, interval: 100 * time.Millisecond, run: 100 * time.Millisecond}
 	repository(t)
 	require.NoError(t, run(t.Context(), o))
-	text, err := os.ReadFile("report.md")
+	text, err := os.ReadFile(page.Page)
 	require.NoError(t, err)
-	assert.Contains(t, string(text), "# Report\n\n"+begin+"## Cost of the health checks\n")
-	assert.Contains(t, string(text), "at "+commit()+": ")
+	assert.Regexp(t, `^# Performance\n<!-- make bench-check: begin -->\n\nMeasured by `, string(text))
+	assert.Contains(t, string(text), "at "+harness.Revision()+": ")
+	assert.NotContains(t, string(text), "old")
+	assert.Contains(t, string(text), "\n\n<!-- make bench-check: end -->\nby hand\n")
 
-	o.bin = t.TempDir()
-	assert.ErrorIs(t, run(t.Context(), o), os.ErrNotExist)
+	t.Setenv("REPORT", "-")
+	require.NoError(t, run(t.Context(), o))
+	again, err := os.ReadFile(page.Page)
+	require.NoError(t, err)
+	assert.Equal(t, string(text), string(again), "REPORT=- writes nothing")
 }
 
 func TestMissingProgramsAreAnError(t *testing.T) {

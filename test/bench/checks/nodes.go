@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"time"
 )
 
 // fleet is an iri-fake-node that listens on all addresses of 127.0.0.0/8, each of which stands for a node.
@@ -58,7 +59,8 @@ func (f *fleet) stop() {
 	_ = f.cmd.Wait()
 }
 
-// consul is a fake Consul agent with these nodes registered. Blocking queries never return.
+// consul is a fake Consul agent with these nodes registered, which never change: a blocking query returns when its time
+// is over.
 func consul(urls []string) http.Handler {
 	var services []map[string]any
 	for _, u := range urls {
@@ -74,8 +76,16 @@ func consul(urls []string) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("index") != "" {
-			<-r.Context().Done()
-			return
+			wait, err := time.ParseDuration(r.URL.Query().Get("wait"))
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			select {
+			case <-time.After(wait):
+			case <-r.Context().Done():
+				return
+			}
 		}
 		w.Header().Set("X-Consul-Index", "1")
 		w.Header().Set("X-Consul-KnownLeader", "true")

@@ -2,10 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os/exec"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
 // The targets: CPU time relative to curl, CPU cores, and MiB of memory.
@@ -15,15 +16,14 @@ const (
 	targetPeak  = 40
 )
 
-// report returns the section of docs/performance.md.
+// report is the text between the marks of docs/performance.md.
 func report(o options, single processes, res resident) string {
 	share := float64(single.check.cpu) / float64(single.curl.cpu)
 	perSecond := float64(o.nodes) / o.interval.Seconds()
 	processCores := single.check.cpu.Seconds() * perSecond
 	var b strings.Builder
-	fmt.Fprintf(&b, "## Cost of the health checks\n\n")
 	fmt.Fprintf(&b, "Measured by `make bench-check` on %s at %s: %s, %d CPUs, %s. The nodes are fake nodes on the same machine, over HTTP.\n\n",
-		time.Now().UTC().Format(time.DateOnly), commit(), processor(), runtime.NumCPU(), curlVersion())
+		time.Now().UTC().Format(time.DateOnly), harness.Revision(), harness.ProcField("/proc/cpuinfo", "model name"), runtime.NumCPU(), curlVersion())
 	fmt.Fprintf(&b, "| one check of one node, mean of %d alternating runs | CPU | wall (median) |\n|---|---|---|\n", o.runs)
 	fmt.Fprintf(&b, "| `curl` with the same request | %s | %s |\n", ms(single.curl.cpu), ms(single.curl.wall))
 	fmt.Fprintf(&b, "| `iri-node-check -a … -i` | %s | %s |\n\n", ms(single.check.cpu), ms(single.check.wall))
@@ -45,17 +45,8 @@ func met(is bool) string {
 	return "**not met**"
 }
 
-func processor() string {
-	out, err := exec.Command("sh", "-c", "grep -m 1 'model name' /proc/cpuinfo | sed 's/.*: //'").Output()
-	if name := strings.TrimSpace(string(out)); err == nil && name != "" {
-		return name
-	}
-	return runtime.GOARCH
-}
-
 func curlVersion() string {
-	out, err := exec.Command("curl", "--version").Output()
-	if fields := strings.Fields(string(out)); err == nil && len(fields) > 1 {
+	if fields := strings.Fields(harness.Output("curl", "--version")); len(fields) > 1 {
 		return "curl " + fields[1]
 	}
 	return "curl"
