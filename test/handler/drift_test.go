@@ -3,7 +3,10 @@
 package handler
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,4 +44,79 @@ func TestSlotChangedByHandIsPutBackAlsoWhileOthersChange(t *testing.T) {
 	}
 	_, metrics := b.Get(t, "/metrics")
 	assert.Regexp(t, `iri_lb_handler_drift_total\{pool="default"\} [1-9]`, metrics)
+}
+
+// HAProxy keeps these over the slot's node, and over a reload.
+func TestHAProxysCheckChangedByHandIsPutBack(t *testing.T) {
+	b := harness.NewBed(t, harness.WithSlots(20))
+	b.Run(t)
+	addr := harness.At(harness.NodeA)
+	harness.StartNode(t, harness.NodeA)
+	b.Register(t, "a", harness.NodeA, harness.NodePort)
+	b.WaitSlot(t, harness.Backend, addr, harness.Up)
+	name := b.Slots(t, harness.Backend)[addr].Name
+	slot := harness.Backend + "/" + name
+	before := b.ServerState(t, harness.Backend, name)
+	columns := []string{"srv_check_port", "srv_check_addr", "srv_check_state"}
+	for _, command := range []string{
+		"set server " + slot + " check-port 1",
+		"set server " + slot + " check-addr 127.9.9.9",
+		"set server " + slot + " check-addr 127.9.9.9 port 1",
+		"disable health " + slot,
+	} {
+		t.Run(command, func(t *testing.T) {
+			_, err := b.Command(command)
+			require.NoError(t, err)
+			after := b.ServerState(t, harness.Backend, name)
+			require.NotEqual(t, pick(before, columns), pick(after, columns), "HAProxy has taken the command")
+			harness.Eventually(t, 5*b.Config.ResyncInterval, "it is put back", func() error {
+				now := b.ServerState(t, harness.Backend, name)
+				if want, got := pick(before, columns[:2]), pick(now, columns[:2]); fmt.Sprint(got) != fmt.Sprint(want) {
+					return fmt.Errorf("%v, not %v", got, want)
+				}
+				if !checkEnabled(t, now) {
+					return errors.New("the check is disabled")
+				}
+				return nil
+			})
+			b.WaitSlot(t, harness.Backend, addr, harness.Up)
+		})
+	}
+}
+
+// What was changed while nobody looked has taken the slot down already.
+func TestSlotThatIsDownBecauseItsCheckWasChangedByHandComesUpAgain(t *testing.T) {
+	b := harness.NewBed(t, harness.WithSlots(20))
+	b.Run(t)
+	addr := harness.At(harness.NodeA)
+	harness.StartNode(t, harness.NodeA)
+	b.Register(t, "a", harness.NodeA, harness.NodePort)
+	b.WaitSlot(t, harness.Backend, addr, harness.Up)
+	b.Daemon.Stop(syscall.SIGTERM)
+	slot := harness.Backend + "/" + b.Slots(t, harness.Backend)[addr].Name
+	_, err := b.Command("set server " + slot + " check-addr 127.9.9.9 port 1")
+	require.NoError(t, err)
+	harness.Eventually(t, 30*time.Second, "HAProxy's own checks have failed", func() error {
+		if got := b.Slots(t, harness.Backend)[addr].Status; got != harness.Down.Status {
+			return fmt.Errorf("it is %q", got)
+		}
+		return nil
+	})
+	b.Run(t)
+	b.WaitSlot(t, harness.Backend, addr, harness.Up)
+}
+
+func pick(row map[string]string, columns []string) (values []string) {
+	for _, c := range columns {
+		values = append(values, row[c])
+	}
+	return values
+}
+
+// checkEnabled reads HAProxy's CHK_ST_ENABLED.
+func checkEnabled(t *testing.T, row map[string]string) bool {
+	t.Helper()
+	state, err := strconv.Atoi(row["srv_check_state"])
+	require.NoError(t, err)
+	return state&0x4 != 0
 }

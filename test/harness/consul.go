@@ -46,6 +46,53 @@ func StartConsulWith(t *testing.T, mounts []string, args ...string) *Consul {
 	return c
 }
 
+// managementToken is the token of the tests' own client where Consul asks for one.
+const managementToken = "11111111-1111-1111-1111-111111111111"
+
+// StartConsulWithACLs runs a server that refuses everybody without a token. The client has all rights.
+func StartConsulWithACLs(t *testing.T) *Consul {
+	t.Helper()
+	c := StartConsul(t, "-hcl", `acl { enabled = true default_policy = "deny" tokens { initial_management = "`+managementToken+
+		`" agent = "`+managementToken+`" } }`)
+	var err error
+	c.Client, err = api.NewClient(&api.Config{Address: c.Address, Token: managementToken})
+	require.NoError(t, err)
+	Eventually(t, 20*time.Second, "Consul takes a policy", func() error {
+		_, _, err := c.ACL().PolicyCreate(&api.ACLPolicy{
+			Name: "nodes", Rules: `service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }`,
+		}, nil)
+		return err
+	})
+	return c
+}
+
+// NewToken makes a token that may read nodes, as the handler needs it.
+func (c *Consul) NewToken(t *testing.T) *api.ACLToken {
+	t.Helper()
+	token, _, err := c.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{Name: "nodes"}}}, nil)
+	require.NoError(t, err)
+	return token
+}
+
+// DeleteToken ends what a token may do.
+func (c *Consul) DeleteToken(t *testing.T, token *api.ACLToken) {
+	t.Helper()
+	_, err := c.ACL().TokenDelete(token.AccessorID, nil)
+	require.NoError(t, err)
+}
+
+// Maintain puts a node into maintenance, or takes it out of it.
+func (c *Consul) Maintain(t *testing.T, id string, on bool) {
+	t.Helper()
+	var err error
+	if on {
+		err = c.Agent().EnableServiceMaintenance(id, "by the test")
+	} else {
+		err = c.Agent().DisableServiceMaintenance(id)
+	}
+	require.NoError(t, err)
+}
+
 // WaitLeader waits until the server is its own leader.
 func (c *Consul) WaitLeader(t *testing.T) {
 	t.Helper()
@@ -108,6 +155,15 @@ func (c *Consul) RegisterWithScript(t *testing.T, id, addr string, port int, tag
 			Args:     []string{scriptsMount + "/iri-node-check", "-a", fmt.Sprintf("http://%s:%d", addr, port), "-i", "-w", "8", "-t", "8"},
 			Interval: "1s", Timeout: "10s",
 		},
+	}))
+}
+
+// RegisterWithCommand adds a node that Consul checks every second with a shell command, run in its container.
+func (c *Consul) RegisterWithCommand(t *testing.T, id, addr string, port int, command string) {
+	t.Helper()
+	require.NoError(t, c.Agent().ServiceRegister(&api.AgentServiceRegistration{
+		ID: id, Name: "iri", Address: addr, Port: port,
+		Check: &api.AgentServiceCheck{Args: []string{"sh", "-c", command}, Interval: "1s", Timeout: "2s"},
 	}))
 }
 

@@ -52,3 +52,9 @@ func ShortDelay() { time.Sleep(20 * time.Millisecond) }
 
 // IsConfirmation says whether it is the guard's second query.
 func IsConfirmation(r *http.Request) bool { return r.URL.Query().Has("consistent") }
+
+// Hang is a Consul that takes a query and never answers it.
+func Hang(_ http.ResponseWriter, r *http.Request) bool {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}

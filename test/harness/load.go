@@ -18,10 +18,14 @@ func Ask(url string) (node string, err error) {
 	return AskWith(&http.Client{Timeout: 10 * time.Second}, url)
 }
 
-// AskWith does the same with a client of the test's own, and reads the answer to its end: it may be cut off, and only
-// then is the connection kept.
+// AskWith does the same with a client of the test's own.
 func AskWith(client *http.Client, url string) (node string, err error) {
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(`{"command":"getNodeInfo"}`))
+	return askFor(client, url, "getNodeInfo")
+}
+
+// askFor sends a command and reads the answer to its end: it may be cut off, and only then is the connection kept.
+func askFor(client *http.Client, url, command string) (node string, err error) {
+	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(`{"command":"`+command+`"}`))
 	if err != nil {
 		return "", err
 	}
@@ -48,15 +52,26 @@ type Load struct {
 	done  chan struct{}
 	group sync.WaitGroup
 
-	mu   sync.Mutex
-	sent int
-	lost []loss
+	mu      sync.Mutex
+	sent    int
+	lost    []loss
+	longest time.Duration
 }
 
 // loss is a request that failed.
 type loss struct {
 	began time.Time
 	why   string
+}
+
+// Figures are what wallets have seen: requests, those that failed, and the longest that one took to its answer.
+type Figures struct {
+	Sent, Lost int
+	Longest    time.Duration
+}
+
+func (f Figures) String() string {
+	return fmt.Sprintf("%d of %d requests were lost; the longest took %s", f.Lost, f.Sent, f.Longest.Round(time.Millisecond))
 }
 
 // StartLoad calls each of the functions again and again, all at the same time.
@@ -69,9 +84,15 @@ func StartLoad(send ...func() error) *Load {
 }
 
 // StartWallets is the load of four wallets.
-func StartWallets(url string) *Load {
+func StartWallets(url string) *Load { return startWallets(url, "getNodeInfo") }
+
+// StartPoWWallets is the same load for the pool of proof of work. Its command is one that needs no proof, so that the
+// requests are many and short. The nodes have to run with -pow.
+func StartPoWWallets(url string) *Load { return startWallets(url, "interruptAttachingToTangle") }
+
+func startWallets(url, command string) *Load {
 	ask := func() error {
-		_, err := Ask(url)
+		_, err := askFor(&http.Client{Timeout: 10 * time.Second}, url, command)
 		return err
 	}
 	return StartLoad(ask, ask, ask, ask)
@@ -88,6 +109,7 @@ func (l *Load) run(send func() error) {
 		err := send()
 		l.mu.Lock()
 		l.sent++
+		l.longest = max(l.longest, time.Since(began))
 		if err != nil {
 			l.lost = append(l.lost, loss{began, err.Error()})
 		}
@@ -115,6 +137,25 @@ func (l *Load) WaitSent(t *testing.T, more int) {
 	})
 }
 
+// Figures are those of all requests that have ended so far.
+func (l *Load) Figures() Figures {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Figures{Sent: l.sent, Lost: len(l.lost), Longest: l.longest}
+}
+
+// LastLoss is when the last request that was lost began, the zero time for none.
+func (l *Load) LastLoss() (began time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, one := range l.lost {
+		if one.began.After(began) {
+			began = one.began
+		}
+	}
+	return began
+}
+
 // End ends the load, whatever was lost.
 func (l *Load) End() {
 	close(l.done)
@@ -127,9 +168,9 @@ func (l *Load) Stop(t *testing.T) {
 	l.End()
 	require.Positive(t, l.sent)
 	if len(l.lost) > 0 {
-		t.Fatalf("%d of %d requests were lost; the first one: %s", len(l.lost), l.sent, l.lost[0].why)
+		t.Fatalf("%s; the first lost one: %s", l.Figures(), l.lost[0].why)
 	}
-	t.Logf("%d requests, none lost", l.sent)
+	t.Log(l.Figures())
 }
 
 // LostBetween counts what was lost of the requests that began in that time, and logs the first ones.

@@ -122,9 +122,44 @@ func (h *HAProxy) Serve(t *testing.T, backend string, n int, addr string) {
 	host, port, ok := strings.Cut(addr, ":")
 	require.True(t, ok, addr)
 	slot := fmt.Sprintf("%s/http%d", backend, n)
-	for _, line := range []string{"set server " + slot + " addr " + host + " port " + port, "set server " + slot + " state ready"} {
-		answer, err := h.Command(line)
+	set := func(what string) {
+		answer, err := h.Command("set server " + slot + what)
 		require.NoError(t, err)
 		require.NotContains(t, answer, "No such")
 	}
+	set(" addr " + host + " port " + port)
+	// HAProxy answers before it has changed the address. A slot that is ready too early has its first request refused at
+	// its old address.
+	Eventually(t, 5*time.Second, slot+" has the address "+addr, func() error {
+		if _, there := h.Slots(t, backend)[addr]; !there {
+			return errors.New("it has not")
+		}
+		return nil
+	})
+	set(" state ready")
+}
+
+// ServerState is a server's row of "show servers state", by the names of the columns.
+func (h *HAProxy) ServerState(t *testing.T, backend, name string) map[string]string {
+	t.Helper()
+	text, err := h.Command("show servers state " + backend)
+	require.NoError(t, err)
+	var columns []string
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if names, ok := strings.CutPrefix(line, "# "); ok {
+			columns = strings.Fields(names)
+			continue
+		}
+		if len(fields) < 4 || len(columns) == 0 || fields[3] != name {
+			continue
+		}
+		row := map[string]string{}
+		for i, column := range columns[:min(len(columns), len(fields))] {
+			row[column] = fields[i]
+		}
+		return row
+	}
+	t.Fatalf("no server %s/%s", backend, name)
+	return nil
 }

@@ -1,0 +1,61 @@
+//go:build integration
+
+package handler
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/nuriel77/iri-lb-haproxy/test/harness"
+)
+
+// silent passes and fails without a word.
+const silent = "test ! -e /tmp/broken"
+
+// Consul starts a check as critical without output. One that fails without output looks the same.
+func TestNodeWhoseCheckFailsWithoutOutputGoesOutOfService(t *testing.T) {
+	b := harness.NewBed(t, harness.WithSlots(20))
+	b.Run(t)
+	for _, n := range []string{harness.NodeA, harness.NodeB} {
+		harness.StartNode(t, n)
+	}
+	b.RegisterWithCommand(t, "a", harness.NodeA, harness.NodePort, silent)
+	b.Register(t, "b", harness.NodeB, harness.NodePort)
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.Up)
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeB), harness.Up)
+	wallets := harness.StartWallets(b.URL)
+	b.Consul.Container.Exec(t, "touch /tmp/broken")
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.InMaintenance)
+	assert.Contains(t, b.Daemon.Log(), "critical without output")
+	b.Consul.Container.Exec(t, "rm /tmp/broken")
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.Up)
+	wallets.Stop(t)
+}
+
+func TestNodeWhoseCheckPassesWithoutOutputServesOverRestartOfConsul(t *testing.T) {
+	b := harness.NewBed(t, harness.WithSlots(20))
+	b.Run(t)
+	harness.StartNode(t, harness.NodeA)
+	b.RegisterWithCommand(t, "a", harness.NodeA, harness.NodePort, silent)
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.Up)
+	wallets := harness.StartWallets(b.URL)
+	for range 2 {
+		b.Consul.Container.Kill(t)
+		b.Consul.Container.WaitStopped(t)
+		b.Consul.Container.StartAgain(t)
+		b.WaitLeader(t)
+		// Longer than interval and timeout of the check.
+		harness.Throughout(t, 5*time.Second, "the node serves", func() error {
+			if got := b.Slots(t, harness.Backend)[harness.At(harness.NodeA)].Status; got != harness.Up.Status {
+				return fmt.Errorf("it is %q", got)
+			}
+			return nil
+		})
+		b.WaitPassing(t, 1)
+	}
+	wallets.Stop(t)
+	assert.NotContains(t, b.Daemon.Log(), "critical without output")
+}
