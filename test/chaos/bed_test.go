@@ -30,23 +30,31 @@ type bed struct {
 	fault  atomic.Pointer[harness.Intercept] // of Consul's answers
 	socket *socketProxy                      // between the handler and HAProxy, nil in watch mode
 	load   *harness.Load
+	// pow is the load of the pool for proof of work, nil but for rows about that pool.
+	pow *harness.Load
+	// token is what the handler may read Consul with, nil where it needs none.
+	token *api.ACLToken
 	// answered is when HAProxy's socket answered again, for rows where it was away, and back when it had all nodes again.
 	answered, back time.Time
 	// note is what the table says beside the row's name.
 	note string
 }
 
-func newBed(t *testing.T, mode string) *bed {
+func newBed(t *testing.T, r row) *bed {
 	t.Helper()
-	h := harness.StartHAProxy(t, harness.WithSlots(40), harness.WithoutHealthChecks())
+	h := harness.StartHAProxy(t, harness.WithSlots(40))
 	for _, n := range append(append([]string{}, healthyNodes...), otherNodes...) {
 		harness.StartNode(t, n)
 	}
 	b := &bed{}
-	if mode == "watch" {
+	if r.mode == "watch" {
 		b.Bed = harness.JoinBed(t, startWatchingConsul(t, h), h)
 	} else {
-		b.Bed = harness.JoinBed(t, harness.StartConsul(t), h)
+		start := func(t *testing.T) *harness.Consul { return harness.StartConsul(t) }
+		if r.acls {
+			start = harness.StartConsulWithACLs
+		}
+		b.Bed = harness.JoinBed(t, start(t), h)
 		b.socket = startSocketProxy(t, h.AdminSocket())
 		address := b.InterceptHealthQueries(t, func(w http.ResponseWriter, r *http.Request) bool {
 			f := b.fault.Load()
@@ -54,8 +62,13 @@ func newBed(t *testing.T, mode string) *bed {
 		})
 		b.Change(t, func(c *harness.HandlerConfig) { c.Consul, c.AdminSockets = address, []string{b.socket.path} })
 	}
+	if r.acls {
+		b.token = b.NewToken(t)
+		b.writeToken(t, b.token)
+		b.Change(t, func(c *harness.HandlerConfig) { c.TokenFile = b.tokenFile() })
+	}
 	b.registerHealthy(t)
-	if mode == "daemon" {
+	if r.mode == "daemon" {
 		b.Run(t)
 	}
 	b.waitHealthy(t)
@@ -77,6 +90,13 @@ func (b *bed) undisturbed(t *testing.T) (file string) {
 	return b.Variant(t, func(c *harness.HandlerConfig) {
 		c.Consul, c.AdminSockets = b.Consul.Address, []string{b.AdminSocket()}
 	})
+}
+
+func (b *bed) tokenFile() string { return b.Dir + "/token" }
+
+func (b *bed) writeToken(t *testing.T, token *api.ACLToken) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(b.tokenFile(), []byte(token.SecretID+"\n"), 0o600))
 }
 
 func (b *bed) registerHealthy(t *testing.T) {
@@ -156,8 +176,8 @@ func (b *bed) churnFor(d time.Duration) error {
 	return nil
 }
 
-// restartHAProxy starts HAProxy again after the function has ended it, and measures how long after its socket's first
-// answer all nodes are back.
+// restartHAProxy starts HAProxy again as its unit does after the function has ended it, and measures how long after its
+// socket's first answer all nodes are back.
 func (b *bed) restartHAProxy(t *testing.T, end func()) {
 	t.Helper()
 	end()
@@ -165,11 +185,9 @@ func (b *bed) restartHAProxy(t *testing.T, end func()) {
 	harness.Keep(time.Second) // how long it is down
 	require.NoError(t, os.WriteFile(b.StateFile(), []byte("1\n"), 0o600))
 	b.HAProxy.Container.StartAgain(t)
+	harness.StartProgram(t, "iri-lb-handler", "sync", "--config", b.ConfigFile, "--timeout", "10s") // as ExecStartPost
 	pollClosely(t, 30*time.Second, func() error { _, err := b.Command("show info"); return err })
 	b.answered = time.Now()
-	if b.Daemon == nil { // what HAProxy's unit does
-		b.RequireHandler(t, "sync")
-	}
 	pollClosely(t, 30*time.Second, b.wrong)
 	b.back = time.Now()
 }
@@ -205,7 +223,7 @@ func (b *bed) changeArrives(t *testing.T) time.Duration {
 	n := otherNodes[1]
 	b.Register(t, n, n, harness.NodePort)
 	b.SetHealth(t, n, api.HealthPassing)
-	b.WaitSlot(t, harness.Backend, harness.At(n), harness.InService)
+	b.WaitSlot(t, harness.Backend, harness.At(n), harness.Up)
 	b.SetHealth(t, n, api.HealthCritical)
 	b.WaitSlot(t, harness.Backend, harness.At(n), harness.InMaintenance)
 	return time.Since(began)

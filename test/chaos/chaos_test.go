@@ -15,6 +15,8 @@ import (
 type row struct {
 	name string
 	mode string // daemon or watch
+	// acls: Consul answers only those that have a token.
+	acls bool
 	// do makes the fault, ends it and returns when it is over.
 	do func(t *testing.T, b *bed)
 	// away: HAProxy itself is down for a while. What is lost counts from when it has its nodes again.
@@ -56,7 +58,7 @@ func TestChaos(t *testing.T) {
 func everyRowRuns() bool { return !strings.Contains(flag.Lookup("test.run").Value.String(), "/") }
 
 func (r row) run(t *testing.T, seen *result) {
-	b := newBed(t, r.mode)
+	b := newBed(t, r)
 	b.load = startLoad(b.URL)
 	b.load.WaitSent(t, 300)
 	r.do(t, b)
@@ -66,9 +68,17 @@ func (r row) run(t *testing.T, seen *result) {
 	seen.change = b.changeArrives(t)
 	b.load.WaitSent(t, 300)
 	b.requireNothingToChange(t)
-	b.load.End()
-	seen.sent, seen.lost = b.load.Sent(), b.load.LostBetween(t, b.back, time.Now())
-	seen.back, seen.empty = b.back.Sub(b.answered), b.load.LostBetween(t, b.answered, b.back)
+	for _, load := range []*harness.Load{b.load, b.pow} {
+		if load == nil {
+			continue
+		}
+		load.End()
+		t.Log(load.Figures())
+		seen.sent += load.Sent()
+		seen.lost += load.LostBetween(t, b.back, time.Now())
+		seen.empty += load.LostBetween(t, b.answered, b.back)
+	}
+	seen.back = b.back.Sub(b.answered)
 	seen.done = true
 	if seen.lost > 0 && !r.mayLose {
 		t.Errorf("%d of %d requests were lost", seen.lost, seen.sent)

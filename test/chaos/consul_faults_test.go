@@ -106,7 +106,7 @@ func halfOpen(t *testing.T, b *bed) {
 	require.True(t, asked.Load())
 	b.Register(t, otherNodes[2], otherNodes[2], harness.NodePort)
 	harness.Eventually(t, 2*time.Minute, "the handler asks again", func() error {
-		if got := b.Slots(t, harness.Backend)[harness.At(otherNodes[2])]; got.Status != harness.InService.Status {
+		if got := b.Slots(t, harness.Backend)[harness.At(otherNodes[2])]; got.Status != harness.Up.Status {
 			return fmt.Errorf("%+v", got)
 		}
 		return nil
@@ -153,4 +153,19 @@ func olderState(t *testing.T, b *bed) {
 	harness.Keep(long) // under load
 	assert.NoError(t, b.wrong(), "two nodes are registered, and all serve")
 	b.registerHealthy(t)
+}
+
+// rotateToken gives the handler new tokens, and deletes the old ones: as it should be done, and once in the wrong order.
+func rotateToken(t *testing.T, b *bed) {
+	for range 3 {
+		next := b.NewToken(t)
+		b.writeToken(t, next)
+		b.DeleteToken(t, b.token)
+		b.token = next
+		b.churn(t, 2*time.Second)
+	}
+	b.DeleteToken(t, b.token)
+	b.churn(t, 2*time.Second)
+	b.token = b.NewToken(t)
+	b.writeToken(t, b.token)
 }

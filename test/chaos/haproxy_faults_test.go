@@ -5,6 +5,7 @@ package chaos
 import (
 	"math/rand/v2"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +34,30 @@ func killHAProxy(t *testing.T, b *bed) {
 // killWorker: the master ends with its worker.
 func killWorker(t *testing.T, b *bed) {
 	b.restartHAProxy(t, func() { b.HAProxy.Container.Exec(t, "kill -9 "+b.Info(t, "Pid")) })
+}
+
+// killHAProxyWhileConsulHangs: all that is known of the nodes is what the daemon remembers.
+func killHAProxyWhileConsulHangs(t *testing.T, b *bed) {
+	hang := harness.Intercept(harness.Hang)
+	b.fault.Store(&hang)
+	b.touch(t) // ends the query in flight; the next one hangs
+	killHAProxy(t, b)
+	harness.Keep(long) // under load, and `sync` ends without an answer
+	b.fault.Store(nil)
+	b.Daemon.Stop(syscall.SIGTERM) // or its query would hang for a minute
+	b.Run(t)
+}
+
+// killBoth is `systemctl restart consul haproxy`.
+func killBoth(t *testing.T, b *bed) {
+	b.restartHAProxy(t, func() {
+		b.Consul.Container.Kill(t)
+		b.HAProxy.Container.Kill(t)
+		b.Consul.Container.WaitStopped(t)
+		b.Consul.Container.StartAgain(t)
+	})
+	b.WaitLeader(t)
+	b.WaitPassing(t, len(healthyNodes))
 }
 
 func missingSocket(t *testing.T, b *bed) {
