@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,7 @@ type options struct {
 	command, config string
 	cert, key       string
 	timeout         time.Duration
+	timeoutSet      bool
 	json            bool
 }
 
@@ -82,6 +84,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitChanges
 	case err != nil:
 		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: error: %v\n", err)
+		if errors.Is(err, fs.ErrPermission) {
+			_, _ = fmt.Fprintf(stderr, "iri-lb-handler: hint: run it as root: sudo iri-lb-handler %s\n", opts.command)
+		}
 		return exitFailed
 	}
 	return 0
@@ -118,6 +123,7 @@ func parse(args []string) (options, error) {
 	if flags.NArg() > 0 {
 		return opts, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	flags.Visit(func(f *flag.Flag) { opts.timeoutSet = opts.timeoutSet || f.Name == "timeout" })
 	return opts, opts.check()
 }
 
@@ -125,6 +131,8 @@ func parse(args []string) (options, error) {
 func (o options) check() error {
 	pair := o.command == "certificate" || o.command == "check-certificate"
 	switch {
+	case o.command == "run" && o.timeoutSet:
+		return errors.New("--timeout is not for run, which never gives up")
 	case o.json && o.command != "status":
 		return errors.New("--json is for status only")
 	case !pair && o.cert+o.key != "":

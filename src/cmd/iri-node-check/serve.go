@@ -133,7 +133,7 @@ func parseServe(args []string) (serveOptions, error) {
 const headerTimeout = 5 * time.Second
 
 func serve(ctx context.Context, opts serveOptions, connection iri.Options, log hclog.Logger) error {
-	client, err := registry.NewClient(opts.consul, opts.tokenFile, opts.service, nil)
+	client, err := registry.NewClient(registry.Options{Address: opts.consul, TokenFile: opts.tokenFile, Service: opts.service})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -62,6 +63,8 @@ type HAProxyConfig struct {
 	SlotOverflow bool `yaml:"slot_overflow"`
 	// CAFile verifies the nodes behind such servers, as HAProxy sees the path.
 	CAFile string `yaml:"ca_file"`
+	// FrontendPort is where HAProxy serves wallets; 0: unknown. This host's own addresses with this port are no nodes.
+	FrontendPort uint16 `yaml:"frontend_port"`
 	// Certificate is the file that HAProxy reads its own certificate and key from. HAProxy knows them by this path.
 	Certificate string `yaml:"certificate"`
 }
@@ -112,7 +115,9 @@ func LoadConfig(path string) (Config, error) {
 	cfg.Pools = nil // the file's pools replace the default ones; they are not merged into them
 	dec := yaml.NewDecoder(f)
 	dec.KnownFields(true)
-	if err := dec.Decode(&cfg); err != nil {
+	if err := dec.Decode(&cfg); errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("configuration %s: the file is empty", path)
+	} else if err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	if cfg.Pools == nil {
@@ -296,10 +301,12 @@ func file(path string) (haproxy.Path, error) {
 	return haproxy.NewPath(path)
 }
 
-func (c Config) poolNames() []string {
-	var names []string
-	for _, p := range c.Pools {
-		names = append(names, p.Name)
+func (c Config) registryOptions() registry.Options {
+	opts := registry.Options{
+		Address: c.Consul.Address, TokenFile: c.Consul.TokenFile, Service: c.Service, OwnPort: c.HAProxy.FrontendPort,
 	}
-	return names
+	for _, p := range c.Pools {
+		opts.Pools = append(opts.Pools, p.Name)
+	}
+	return opts
 }

@@ -26,7 +26,7 @@ func TestKeysThatAreLeftOutHaveTheirDefault(t *testing.T) {
 
 func TestABadConfigurationNamesTheKey(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                   "EOF",
+		"":                                   "the file is empty",
 		"pools: []":                          "at least one pool",
 		"pools: [{name: pow, backend: b}]":   "none is called",
 		"pools: [{name: 'a,b', backend: b}]": "pools[0].name",

@@ -33,7 +33,7 @@ type Daemon struct {
 
 // New makes a daemon. It connects to nothing yet.
 func New(cfg Config, log hclog.Logger, clock clockwork.Clock) (*Daemon, error) {
-	client, err := registry.NewClient(cfg.Consul.Address, cfg.Consul.TokenFile, cfg.Service, cfg.poolNames())
+	client, err := registry.NewClient(cfg.registryOptions())
 	if err != nil {
 		return nil, err
 	}

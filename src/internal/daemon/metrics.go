@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -71,6 +72,9 @@ func newMetrics() *metrics {
 	return m
 }
 
+// errAny stands for any error where a series is made before it is used.
+var errAny = errors.New("any")
+
 func result(err error) string {
 	if err != nil {
 		return "error"
@@ -90,7 +94,11 @@ func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock
 	m.lastSuccess.WithLabelValues(opts.Socket).Set(0)
 	for _, p := range opts.Pools {
 		m.drift.WithLabelValues(p.Name)
+		m.operations.WithLabelValues(p.Name, result(nil))
+		m.operations.WithLabelValues(p.Name, result(errAny))
 	}
+	m.reconciliations.WithLabelValues(opts.Socket, result(nil))
+	m.reconciliations.WithLabelValues(opts.Socket, result(errAny))
 	for _, result := range []mirror.GuardResult{mirror.Confirmed, mirror.Refuted, mirror.Kept} {
 		m.guard.WithLabelValues(string(result))
 	}

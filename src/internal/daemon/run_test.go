@@ -3,11 +3,13 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +21,8 @@ import (
 	"github.com/jonboulle/clockwork"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 )
 
 // output is a log that may be written and read at once.
@@ -92,7 +96,7 @@ func TestTheDaemonSaysWhatIsMissingAndStopsWithItsContext(t *testing.T) {
 		status, body := get(t, listener, "/readyz")
 		assert.Equal(c, http.StatusServiceUnavailable, status)
 		for _, path := range d.cfg.HAProxy.AdminSockets {
-			assert.Contains(c, body, "HAProxy at "+path+": connect to HAProxy: dial unix "+path)
+			assert.Contains(c, body, "HAProxy at "+path+": connect to HAProxy: dial unix "+path+": connect: no such file or directory (HAProxy does not run, or")
 		}
 		assert.NotContains(c, body, "Consul:")
 	}, 10*time.Second, 10*time.Millisecond)
@@ -101,7 +105,9 @@ func TestTheDaemonSaysWhatIsMissingAndStopsWithItsContext(t *testing.T) {
 	_, body = get(t, listener, "/metrics")
 	for _, line := range []string{
 		"iri_lb_handler_consul_index 9", "iri_lb_handler_registry_problems 1", `iri_lb_handler_guard_total{result="refuted"} 0`,
-		`iri_lb_handler_drift_total{pool="pow"} 0`, `iri_lb_handler_last_success_timestamp_seconds{socket="` + d.cfg.HAProxy.AdminSockets[1] + `"} 0`,
+		`iri_lb_handler_drift_total{pool="pow"} 0`,
+		`iri_lb_handler_operations_total{pool="default",result="error"} 0`,
+		`iri_lb_handler_passes_total{result="ok",socket="` + d.cfg.HAProxy.AdminSockets[0] + `"} 0`, `iri_lb_handler_last_success_timestamp_seconds{socket="` + d.cfg.HAProxy.AdminSockets[1] + `"} 0`,
 	} {
 		assert.Contains(t, body, line+"\n")
 	}
@@ -196,4 +202,30 @@ func TestHealthzSaysThatALoopIsStuck(t *testing.T) {
 	d.routes(h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.Contains(t, w.Body.String(), "the loop has not turned for 31s")
+}
+
+func TestAProbeIsTheNodesOwnAnswer(t *testing.T) {
+	answer := http.StatusOK
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.NotEmpty(t, r.Header.Get("X-IOTA-API-Version"))
+		w.WriteHeader(answer)
+		_, _ = io.WriteString(w, `{"appName":"IRI"}`)
+	})
+	plain, secure := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600))
+	in := func(s *httptest.Server, tls pool.TLS) pool.In {
+		return pool.In{Addr: netip.MustParseAddrPort(s.Listener.Addr().String()), TLS: tls}
+	}
+	ask := probe(ca)
+	require.NoError(t, ask(t.Context(), in(plain, pool.Plain)))
+	require.NoError(t, ask(t.Context(), in(secure, pool.Unverified)))
+	require.NoError(t, ask(t.Context(), in(secure, pool.Verified)))
+	require.Error(t, probe("")(t.Context(), in(secure, pool.Verified)), "the system does not know this authority")
+	require.Error(t, probe("/nowhere")(t.Context(), in(secure, pool.Verified)))
+	require.Error(t, ask(t.Context(), in(plain, pool.Unverified)))
+	answer = http.StatusInternalServerError
+	require.Error(t, ask(t.Context(), in(plain, pool.Plain)))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -46,7 +47,7 @@ func poolStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) status
 // nodeStatus lists the pool's nodes, and the slots that nobody is registered for.
 func nodeStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) []status.Node {
 	slots := pool.Assigned(p.members(all, 100), b)
-	list := []status.Node{}
+	list, registered := []status.Node{}, map[netip.AddrPort]bool{}
 	for _, n := range all {
 		if !slices.Contains(n.Pools, p.Name) {
 			continue
@@ -54,7 +55,7 @@ func nodeStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) []stat
 		st := status.Node{ID: n.ID, Host: n.Host.String(), Address: n.Addr.String(), Consul: n.Health.String(), HAProxy: "no slot"}
 		if s, ok := slots[n.Addr]; ok {
 			fill(&st, s)
-			delete(slots, n.Addr)
+			registered[n.Addr] = true
 		}
 		list = append(list, st)
 	}
@@ -63,6 +64,9 @@ func nodeStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) []stat
 		nobody = "not registered"
 	}
 	for addr, s := range slots {
+		if registered[addr] {
+			continue
+		}
 		st := status.Node{Address: addr.String(), Consul: nobody}
 		fill(&st, s)
 		list = append(list, st)

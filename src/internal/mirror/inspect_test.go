@@ -111,3 +111,17 @@ func TestStatusWithoutHAProxySaysSo(t *testing.T) {
 	require.Error(t, err)
 	assert.Equal(t, status.HAProxy{Socket: w.opts.Socket, Pools: []status.Pool{}, Error: haproxytest.ErrAway.Error()}, st)
 }
+
+func TestAllIDsOfAnAddressShowItsSlot(t *testing.T) {
+	w := newWorld(t)
+	second := node("10.0.0.1", func(n *registry.Node) { n.ID = "another name" })
+	w.set(node("10.0.0.1"), second)
+	w.settle()
+	st, err := w.Status(t.Context(), w.snapshot, true)
+	require.NoError(t, err)
+	list := st.Pools[0].Nodes
+	require.Len(t, list, 2)
+	assert.Equal(t, "another name", list[1].ID)
+	assert.NotEmpty(t, list[0].Slot)
+	assert.Equal(t, list[0].Slot, list[1].Slot)
+}

@@ -24,6 +24,8 @@ type schedule struct {
 	fullRead time.Time
 	// deferred is when the next reconciliation is due although nothing happens, the zero value for not at all.
 	deferred time.Time
+	// away is set while HAProxy cannot be reached.
+	away bool
 	// retryAfter is the wait after a failure.
 	retryAfter time.Duration
 }
@@ -113,10 +115,14 @@ func (m *Mirror) turn(ctx context.Context, s schedule) schedule {
 	if ctx.Err() != nil {
 		return s
 	}
-	m.observer.Reconciled(m.clock.Since(began), err)
+	away := errors.Is(err, socket.ErrNoConnection)
+	if !away || !s.away { // a HAProxy that stays away is one failure, however often it is dialled
+		m.observer.Reconciled(m.clock.Since(began), err)
+	}
+	s.away = away
 	if err != nil {
 		s.due, s.retryAfter = reasonRetry, tick
-		if errors.Is(err, socket.ErrNoConnection) {
+		if away {
 			s.retryAfter = redialInterval
 		}
 		m.status.Failed(err)

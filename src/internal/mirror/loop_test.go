@@ -90,10 +90,10 @@ func TestAfterAReloadMaxConnIsRestored(t *testing.T) {
 }
 
 // loop runs the mirror's loop in a bubble of its own time.
-func loop(t *testing.T, test func(w *world)) {
+func loop(t *testing.T, test func(w *world), change ...func(*world, *Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, change...)
 		real := realClock()
 		w.Mirror.clock, w.reconciler.clock = real, real
 		ctx, cancel := context.WithCancel(t.Context())
@@ -178,4 +178,14 @@ func TestTheLoopWaitsForItsFirstSnapshot(t *testing.T) {
 		time.Sleep(time.Minute)
 		assert.Empty(w.t, w.haproxy.Changes())
 	})
+}
+
+func TestAHAProxyThatStaysAwayIsOneFailedReconciliation(t *testing.T) {
+	w := newWorld(t)
+	w.session.dial = func(context.Context) (Conn, error) { return nil, fmt.Errorf("%w: refused", socket.ErrNoConnection) }
+	w.set(nodes(1, 1)...)
+	for range 100 {
+		w.step()
+	}
+	assert.Equal(t, 1, w.observer.failed)
 }

@@ -87,7 +87,7 @@ type Mirror struct {
 func New(
 	opts Options, dial Dialer, probe Probe, source Source, log hclog.Logger, clock clockwork.Clock, status *connstatus.Status, observer Observer,
 ) *Mirror {
-	s, n := newSession(dial, opts), newNotices(log, status)
+	s, n := newSession(dial, opts), newNotices(log, status, clock)
 	return &Mirror{
 		opts: opts, log: log, clock: clock, source: source, status: status, observer: observer, notices: n,
 		lock:    func(ctx context.Context) (func(), error) { return lockFolder(ctx, clock, opts.Socket) },

@@ -2,8 +2,12 @@ package mirror
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/jonboulle/clockwork"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
@@ -20,28 +24,47 @@ type notices struct {
 	log    hclog.Logger
 	status *connstatus.Status
 	seen   map[registry.Problem]bool
-	// waitingNodes is how many nodes wait for a slot, by pool.
-	waitingNodes map[string]int
+	clock  clockwork.Clock
+	// waitingNodes is what was last said of nodes that wait for a slot, by pool.
+	waitingNodes map[string]waitingNotice
 	// heldDetail is what was last said of slots that are held, by pool.
 	heldDetail map[string]string
 }
 
-func newNotices(log hclog.Logger, status *connstatus.Status) *notices {
-	return &notices{log: log, status: status, seen: map[registry.Problem]bool{}, waitingNodes: map[string]int{}, heldDetail: map[string]string{}}
+// waitingInterval is how often a changed number of waiting nodes is worth a line.
+const waitingInterval = time.Minute
+
+type waitingNotice struct {
+	nodes int
+	told  time.Time
 }
 
-// problems warns of each problem once, for as long as it lasts.
+func newNotices(log hclog.Logger, status *connstatus.Status, clock clockwork.Clock) *notices {
+	return &notices{log: log, status: status, clock: clock, seen: map[registry.Problem]bool{}, waitingNodes: map[string]waitingNotice{}, heldDetail: map[string]string{}}
+}
+
+// maxProblems is how many problems one snapshot adds to the log.
+const maxProblems = 10
+
+// problems warns of each problem once, for as long as it lasts. Where many come at once, one line counts the rest.
 func (n *notices) problems(now []registry.Problem) {
 	current := make(map[registry.Problem]bool, len(now))
+	added := 0
 	for _, p := range now {
 		if current[p] {
 			continue
 		}
 		current[p] = true
-		if !n.seen[p] {
+		if n.seen[p] {
+			continue
+		}
+		if added++; added <= maxProblems {
 			n.log.Warn("problem with a service in Consul",
 				"service", p.Service, "node", p.Node, "field", p.Field, "reason", p.Reason)
 		}
+	}
+	if added > maxProblems {
+		n.log.Warn("more problems with services in Consul; `iri-lb-handler status --json` lists all", "more", added-maxProblems)
 	}
 	n.seen = current
 }
@@ -53,16 +76,41 @@ func (n *notices) waiting(p Pool, nodes []pool.Node) {
 		detail = fmt.Sprintf("pool %s: %d nodes wait for a slot, the first is %s", p.Name, len(nodes), nodes[0].ID)
 	}
 	n.status.SetDetail("waiting in "+p.Name, detail)
-	if len(nodes) == n.waitingNodes[p.Name] {
+	last := n.waitingNodes[p.Name]
+	switch {
+	case len(nodes) == last.nodes:
 		return
-	}
-	n.waitingNodes[p.Name] = len(nodes)
-	if len(nodes) == 0 {
+	case len(nodes) == 0:
 		n.log.Info("every node has a slot again", "pool", p.Name)
+		n.waitingNodes[p.Name] = waitingNotice{}
+		return
+	// While nodes are registered one after the other, each of them changes the number.
+	case last.nodes > 0 && n.clock.Since(last.told) < waitingInterval:
 		return
 	}
-	n.log.Warn("more nodes than slots: raise max_backend_slots, max_pow_backend_slots or their *_tls_slots",
+	n.waitingNodes[p.Name] = waitingNotice{len(nodes), n.clock.Now()}
+	n.log.Warn("more nodes than slots: raise the pool's slots (max_backend_slots, max_pow_backend_slots, their *_tls_slots, or "+
+		"haproxy_more_pools) and run the playbook",
 		"pool", p.Name, "waiting", len(nodes), "first", nodes[0].ID, "kind", nodes[0].TLS.Prefix())
+}
+
+// serving says in /readyz when a pool that has nodes serves nobody.
+func (n *notices) serving(p Pool, nodes []pool.Node, slots []pool.Slot) {
+	detail := ""
+	if len(nodes) > 0 && !slices.ContainsFunc(slots, pool.Slot.Usable) {
+		states := map[pool.Health]int{}
+		for _, node := range nodes {
+			states[node.Health]++
+		}
+		var counts []string
+		for h := pool.Passing; h <= pool.Critical; h++ {
+			if states[h] > 0 {
+				counts = append(counts, fmt.Sprintf("%d %s", states[h], h))
+			}
+		}
+		detail = fmt.Sprintf("pool %s serves nobody; its nodes: %s", p.Name, strings.Join(counts, ", "))
+	}
+	n.status.SetDetail("serving in "+p.Name, detail)
 }
 
 // held warns when slots that should leave stay in service.

@@ -56,12 +56,14 @@ func newReconciler(opts Options, clock clockwork.Clock, s *session, r report) *r
 func (r *reconciler) reconcile(ctx context.Context, nodes [][]pool.Node, views []view, why reason) (deferred bool, err error) {
 	cache := &r.session.cache
 	var errs []error
+	held := false
 	for i, p := range r.opts.Pools {
 		if known := cache.inLine[p.Name]; known != nil && slices.Equal(known, nodes[i]) {
 			continue
 		}
 		delete(cache.inLine, p.Name)
-		servers, wait, err := r.reconcilePool(ctx, p, nodes[i], views[i], why)
+		servers, plan, wait, err := r.reconcilePool(ctx, p, nodes[i], views[i], why)
+		held = held || len(plan.Held) > 0
 		if cache.servers != nil {
 			cache.servers[i] = servers
 		}
@@ -71,42 +73,49 @@ func (r *reconciler) reconcile(ctx context.Context, nodes [][]pool.Node, views [
 		deferred = deferred || wait
 		errs = append(errs, err)
 	}
+	if held {
+		cache.servers = nil // whether another server is up is to be read the next time
+	}
 	return deferred, errors.Join(errs...)
 }
 
 // reconcilePool plans and applies until nothing is left to do: the last plan, made from what HAProxy then says, is the proof
-// that the changes have arrived. It returns the servers as they are then.
+// that the changes have arrived. It returns the servers as they are then, and that plan.
 func (r *reconciler) reconcilePool(
 	ctx context.Context, p Pool, nodes []pool.Node, v view, why reason,
-) (servers []haproxy.Server, deferred bool, err error) {
+) (servers []haproxy.Server, plan pool.Plan, deferred bool, err error) {
 	for step := range maxSteps {
 		if step > 0 {
 			if servers, err = r.session.reread(ctx, p); err != nil {
-				return nil, false, err
+				return nil, plan, false, err
 			}
 			if v, err = r.session.view(ctx, p, servers, false); err != nil {
-				return nil, false, err
+				return nil, plan, false, err
 			}
 		}
-		plan, wait, err := r.plan(ctx, p, nodes, &v)
+		var wait bool
+		plan, wait, err = r.plan(ctx, p, nodes, &v)
 		if err != nil {
-			return nil, false, fmt.Errorf("backend %s: %w", p.Backend, err)
+			return nil, plan, false, fmt.Errorf("backend %s: %w", p.Backend, err)
 		}
 		if plan.Empty() {
 			r.report.observer.InLine(p.Name, nodes, v.Slots, plan)
 			r.report.notices.waiting(p, plan.Waiting)
 			r.report.notices.held(p, plan.Held)
-			return v.servers, wait || len(plan.Draining)+len(plan.Held) > 0, nil
+			r.report.notices.serving(p, nodes, v.Slots)
+			return v.servers, plan, wait || len(plan.Draining)+len(plan.Held) > 0, nil
 		}
-		if step == 0 && why == reasonResync {
+		if why == reasonResync {
 			r.report.observer.Drifted(p.Name, len(plan.Commands()))
-			r.report.notices.drift(p, plan)
+			if step == 0 {
+				r.report.notices.drift(p, plan)
+			}
 		}
-		if err := r.apply(ctx, p, plan); err != nil {
-			return nil, false, fmt.Errorf("backend %s: %w", p.Backend, err)
+		if err = r.apply(ctx, p, plan); err != nil {
+			return nil, plan, false, fmt.Errorf("backend %s: %w", p.Backend, err)
 		}
 	}
-	return nil, false, fmt.Errorf("backend %s: HAProxy does not keep what it is told; is another program changing its slots?", p.Backend)
+	return nil, plan, false, fmt.Errorf("backend %s: HAProxy does not keep what it is told; is another program changing its slots?", p.Backend)
 }
 
 // plan makes one plan. Before a slot drains it must be known how many requests it runs.

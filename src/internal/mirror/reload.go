@@ -35,10 +35,11 @@ func (m *Mirror) Reload(ctx context.Context, stateFile string, ask func(context.
 	if err := m.awaitNewWorker(ctx, old); err != nil {
 		return err
 	}
-	if err := m.restoreMaxConn(ctx, before); err != nil {
+	now, err := m.restoreMaxConn(ctx, before)
+	if err != nil {
 		return fmt.Errorf("give the new worker its limits: %w", err)
 	}
-	m.log.Info("HAProxy reloaded", "slots", len(before))
+	m.log.Info("HAProxy reloaded", "slots_before", len(before), "slots_now", now)
 	return nil
 }
 
@@ -97,17 +98,20 @@ func (m *Mirror) awaitNewWorker(ctx context.Context, old haproxy.Worker) error {
 	}
 }
 
-func (m *Mirror) restoreMaxConn(ctx context.Context, before map[haproxy.ServerID]haproxy.Server) error {
+// restoreMaxConn returns how many servers the new worker has: those that were added at runtime are missing until the next
+// reconciliation.
+func (m *Mirror) restoreMaxConn(ctx context.Context, before map[haproxy.ServerID]haproxy.Server) (now int, err error) {
 	servers, err := m.session.observe(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var cmds []haproxy.Command
 	for i, p := range m.opts.Pools {
 		d, _, err := m.session.details(ctx, p)
 		if err != nil {
-			return err
+			return 0, err
 		}
+		now += len(servers[i])
 		for _, s := range servers[i] {
 			if b, ok := before[s.ID]; ok && b.Addr == s.Addr && b.MaxConn != d.maxConn[s.ID] {
 				cmds = append(cmds, haproxy.SetMaxConn(s.ID, b.MaxConn))
@@ -115,7 +119,7 @@ func (m *Mirror) restoreMaxConn(ctx context.Context, before map[haproxy.ServerID
 		}
 	}
 	errs, err := m.session.apply(ctx, cmds)
-	return errors.Join(append(errs, err)...)
+	return now, errors.Join(append(errs, err)...)
 }
 
 // writeFile replaces the file in one step: a reader sees the old text or the new. Only its owner may read it; HAProxy does as

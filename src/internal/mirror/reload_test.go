@@ -41,6 +41,7 @@ func TestAReloadSavesTheSlotsFirstAndRestoresTheLimits(t *testing.T) {
 	})
 	require.NoError(t, err)
 	assert.Equal(t, 7, w.haproxy.Serving("iri_back")[node("10.0.0.1").Addr].MaxConn)
+	assert.Contains(t, w.log.String(), "HAProxy reloaded: slots_before=20 slots_now=20")
 }
 
 func TestAReloadThatFailsSaysWhy(t *testing.T) {

@@ -122,8 +122,8 @@ func (a *assignment) place(n Node, slots []*Slot) {
 // yet. A later plan releases it.
 func (a *assignment) awaitsReplacement(s *Slot) bool {
 	next := a.of[s.Addr]
-	if !s.usable() || next == nil || !a.health[s.Addr].StaysInService() || a.replaced[s.Addr] ||
-		next.Addr == s.Addr && next.usable() {
+	if !s.Usable() || next == nil || !a.health[s.Addr].StaysInService() || a.replaced[s.Addr] ||
+		next.Addr == s.Addr && next.Usable() {
 		return false
 	}
 	a.replaced[s.Addr] = true

@@ -25,7 +25,7 @@ func checkedBackend(slots int) *backend {
 func (b *backend) up() int {
 	n := 0
 	for _, s := range b.Servers("b") {
-		if (Slot{Server: *s}).usable() {
+		if (Slot{Server: *s}).Usable() {
 			n++
 		}
 	}

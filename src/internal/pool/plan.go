@@ -82,7 +82,7 @@ type planner struct {
 func Make(nodes []Node, b Backend) Plan {
 	p := planner{backend: b, lastOut: -1, wanted: map[TLS]int{}, leaving: map[TLS]int{}}
 	for _, s := range b.Slots {
-		if s.usable() {
+		if s.Usable() {
 			p.staying++
 		}
 	}
@@ -159,7 +159,7 @@ func (p *planner) bring(s *Slot, n Node) {
 }
 
 func (p *planner) out(s *Slot) {
-	if s.usable() {
+	if s.Usable() {
 		p.staying--
 		p.lastOut = len(p.Out)
 	}
@@ -189,7 +189,7 @@ func (p *planner) serve(s *Slot, n Node) {
 	if s.MaxConn != n.MaxConn {
 		*out = append(*out, haproxy.SetMaxConn(s.ID, n.MaxConn))
 	}
-	if moves || !s.usable() {
+	if moves || !s.Usable() {
 		p.coming++
 	}
 	if s.State != haproxy.Ready || moves {
@@ -244,12 +244,12 @@ func (p *planner) release(s *Slot) {
 // drain takes a slot out gently: no new request, and maintenance when the last one has ended or the drain has expired.
 func (p *planner) drain(s *Slot) {
 	switch {
-	case s.usable() && p.staying == 1 && p.replaced(s):
+	case s.Usable() && p.staying == 1 && p.replaced(s):
 		p.Held = append(p.Held, s.ID)
 	case s.State == haproxy.Ready && p.lastForQueue(s):
 		p.Draining = append(p.Draining, s.ID)
 	case s.State == haproxy.Ready:
-		if s.usable() {
+		if s.Usable() {
 			p.staying--
 		}
 		p.Leave = append(p.Leave, haproxy.SetState(s.ID, haproxy.Drain))
@@ -282,7 +282,7 @@ func (p *planner) replaced(s *Slot) bool {
 // lastForQueue reports whether requests are queued and this slot is the last that could take them. HAProxy would fail all of
 // them at once if it drained (seen with 3.0 and later).
 func (p *planner) lastForQueue(s *Slot) bool {
-	return s.usable() && p.staying == 1 && len(p.In) == 0 && !s.Expired && p.backend.Queued+s.Queued > 0
+	return s.Usable() && p.staying == 1 && len(p.In) == 0 && !s.Expired && p.backend.Queued+s.Queued > 0
 }
 
 func (s *Slot) drained() bool {

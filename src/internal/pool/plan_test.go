@@ -267,12 +267,12 @@ func genBackend(t *rapid.T) *backend {
 func (b *backend) finish(t *rapid.T, nodes []Node, p Plan) {
 	usable := 0
 	for _, s := range b.Servers("b") {
-		if (Slot{Server: *s}).usable() {
+		if (Slot{Server: *s}).Usable() {
 			usable++
 		}
 	}
 	for _, id := range p.Held {
-		if s := b.Server("b", id.Name()); !(Slot{Server: *s}).usable() {
+		if s := b.Server("b", id.Name()); !(Slot{Server: *s}).Usable() {
 			t.Fatalf("%s is held and does not serve", id)
 		}
 	}

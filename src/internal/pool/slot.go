@@ -51,8 +51,8 @@ func (s Slot) Free() bool {
 	return s.State == haproxy.Maint && s.Addr == Placeholder
 }
 
-// usable reports whether a new request can be sent to the slot.
-func (s Slot) usable() bool { return s.State == haproxy.Ready && s.Up && s.Addr != Placeholder }
+// Usable reports whether a new request can be sent to the slot.
+func (s Slot) Usable() bool { return s.State == haproxy.Ready && s.Up && s.Addr != Placeholder }
 
 // Backend is one backend as HAProxy has it.
 type Backend struct {

@@ -18,7 +18,7 @@ func service(id, status string) string {
 }
 
 func TestAnAnswerIsReadElementByElement(t *testing.T) {
-	m := cache{parser: newParser([]string{"default", "pow"})}
+	m := cache{parser: newParser([]string{"default", "pow"}, 14267)}
 	first, err := m.entries([]byte("[" + service("a", "passing") + ",\n " + service("b", "passing") + "]\n"))
 	require.NoError(t, err)
 	require.Len(t, first, 2)
@@ -42,7 +42,7 @@ func TestWhatIsNoListOfServicesIsAnError(t *testing.T) {
 		"", "null", "{}", "[", "]", "[" + good, "[" + good + ",]", "[," + good + "]", "[" + good + good + "]", "[" + good + "] x", "[]]", "[][]",
 		"[" + good + "," + good[:40], "[1]", `["x"]`, "[" + good + "}", "[{]}]", `[{"Service": 5}]`, `[{"Node": "}]`, "x[]", "[[]]",
 	} {
-		m := cache{parser: newParser([]string{"default", "pow"})}
+		m := cache{parser: newParser([]string{"default", "pow"}, 14267)}
 		_, err := m.entries([]byte(body))
 		assert.Error(t, err, "%q", body)
 	}
@@ -86,7 +86,7 @@ func BenchmarkTwoThousandNodesOneChanged(b *testing.B) {
 		return []byte("[" + strings.Join(list, ",") + "]")
 	}
 	bodies := [][]byte{body("passing"), body("critical")}
-	m := cache{parser: newParser([]string{"default", "pow"})}
+	m := cache{parser: newParser([]string{"default", "pow"}, 14267)}
 	b.SetBytes(int64(len(bodies[0])))
 	for i := range b.N {
 		if _, err := m.entries(bodies[i%2]); err != nil {

@@ -42,21 +42,34 @@ type Client struct {
 	acl *api.ACL
 }
 
-// NewClient makes a client that queries the Consul agent at address (a URL) for the service, with the ACL token in tokenFile
-// ("" for none). pools are the names of the pools that a node can be in.
-func NewClient(address, tokenFile, service string, pools []string) (*Client, error) {
-	if _, err := readToken(tokenFile); err != nil {
+// Options say what a client queries, and what a node may be.
+type Options struct {
+	// Address is the URL of the Consul agent.
+	Address string
+	// TokenFile has the ACL token, "" for none.
+	TokenFile string
+	Service   string
+	// Pools are the names of the pools that a node can be in.
+	Pools []string
+	// OwnPort is where this host's HAProxy serves wallets, 0 for unknown: an address of this host with this port is no
+	// node, because requests would go round in a circle.
+	OwnPort uint16
+}
+
+// NewClient makes a client. It queries nothing yet.
+func NewClient(opts Options) (*Client, error) {
+	if _, err := readToken(opts.TokenFile); err != nil {
 		return nil, err
 	}
 	// The agent is on the same host as a rule: to compress the answer takes longer than to send it as it is.
 	transport := &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}
-	client, err := api.NewClient(&api.Config{Address: address})
+	client, err := api.NewClient(&api.Config{Address: opts.Address})
 	if err != nil {
-		return nil, fmt.Errorf("set up the client for Consul at %s: %w", address, err)
+		return nil, fmt.Errorf("set up the client for Consul at %s: %w", opts.Address, err)
 	}
 	return &Client{
-		service: service, tokenFile: tokenFile, acl: client.ACL(), cache: cache{parser: newParser(pools)},
-		url: strings.TrimSuffix(address, "/") + "/v1/health/service/" + url.PathEscape(service),
+		service: opts.Service, tokenFile: opts.TokenFile, acl: client.ACL(), cache: cache{parser: newParser(opts.Pools, opts.OwnPort)},
+		url: strings.TrimSuffix(opts.Address, "/") + "/v1/health/service/" + url.PathEscape(opts.Service),
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		}},

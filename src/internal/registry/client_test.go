@@ -49,7 +49,7 @@ func (c *consul) client(t *testing.T, token string) *Client {
 		file = filepath.Join(t.TempDir(), "token")
 		require.NoError(t, os.WriteFile(file, []byte(token+"\n"), 0o600))
 	}
-	client, err := NewClient(c.URL, file, "iri", []string{"default", "pow"})
+	client, err := NewClient(Options{Address: c.URL, TokenFile: file, Service: "iri", Pools: []string{"default", "pow"}})
 	require.NoError(t, err)
 	return client
 }
@@ -143,11 +143,11 @@ func TestAnEmptyListWithoutATokenIsBelievedOnlyWithoutACLs(t *testing.T) {
 }
 
 func TestATokenFileThatCannotBeUsedIsNamed(t *testing.T) {
-	_, err := NewClient("http://127.0.0.1:8500", "/nowhere/token", "iri", nil)
+	_, err := NewClient(Options{Address: "http://127.0.0.1:8500", TokenFile: "/nowhere/token"})
 	require.ErrorContains(t, err, "Consul's token: open /nowhere/token")
 	empty := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
-	_, err = NewClient("http://127.0.0.1:8500", empty, "iri", nil)
+	_, err = NewClient(Options{Address: "http://127.0.0.1:8500", TokenFile: empty})
 	require.ErrorContains(t, err, empty+" is empty")
 }
 
@@ -170,7 +170,7 @@ func TestARotatedTokenIsUsedAtTheNextQuery(t *testing.T) {
 	})
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("old\n"), 0o600))
-	client, err := NewClient(c.URL, file, "iri", nil)
+	client, err := NewClient(Options{Address: c.URL, TokenFile: file, Service: "iri"})
 	require.NoError(t, err)
 	_, err = client.Fetch(t.Context(), 0)
 	require.ErrorContains(t, err, "HTTP 403: ACL not found; Consul refuses the token in "+file+", which is read again at every query")

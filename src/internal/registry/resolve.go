@@ -40,7 +40,9 @@ func SystemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
 // name is registered.
 type resolver struct {
 	lookup LookupFunc
-	clock  clockwork.Clock
+	// check refuses addresses that are no node's.
+	check func(netip.AddrPort) error
+	clock clockwork.Clock
 
 	mu    sync.Mutex
 	names map[haproxy.Hostname]*name
@@ -56,8 +58,8 @@ type name struct {
 	tried bool
 }
 
-func newResolver(lookup LookupFunc, clock clockwork.Clock) *resolver {
-	return &resolver{lookup: lookup, clock: clock, names: map[haproxy.Hostname]*name{}}
+func newResolver(lookup LookupFunc, check func(netip.AddrPort) error, clock clockwork.Clock) *resolver {
+	return &resolver{lookup: lookup, check: check, clock: clock, names: map[haproxy.Hostname]*name{}}
 }
 
 // resolve gives every node its address, from what is known already. A node whose name has no address yet is left out;
@@ -84,7 +86,7 @@ func (r *resolver) resolve(nodes []Node) (resolved []Node, found []Problem, comp
 			continue
 		}
 		n.Addr = netip.AddrPortFrom(known.addr, n.Addr.Port())
-		if err := CheckAddr(n.Addr); err != nil {
+		if err := r.check(n.Addr); err != nil {
 			found = append(found, Problem{Service: n.ID, Field: "address", Reason: fmt.Sprintf("%s: %v; the service is skipped", n.Host, err)})
 			continue
 		}

@@ -67,7 +67,7 @@ func TestTheAddressOfAName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock, d := clockwork.NewFakeClock(), &dns{}
-			r := newResolver(d.lookup, clock)
+			r := newResolver(d.lookup, parser{}.checkAddr, clock)
 			nodes := []Node{named(t, "node.example"), numbered("10.0.0.1:80")}
 			first, _, complete := r.resolve(nodes)
 			require.Len(t, first, 1, "the name is not known yet")
@@ -99,7 +99,7 @@ func TestTheAddressOfAName(t *testing.T) {
 
 func TestOnlyNewNamesAreLookedUpBetweenTheIntervals(t *testing.T) {
 	d := &dns{addrs: []string{"10.0.0.2"}}
-	r := newResolver(d.lookup, clockwork.NewFakeClock())
+	r := newResolver(d.lookup, parser{}.checkAddr, clockwork.NewFakeClock())
 	nodes := []Node{named(t, "a.example")}
 	r.resolve(nodes)
 	assert.True(t, r.refresh(t.Context(), false, nodes))
@@ -111,7 +111,7 @@ func TestOnlyNewNamesAreLookedUpBetweenTheIntervals(t *testing.T) {
 
 func TestANameThatNoNodeHasIsForgotten(t *testing.T) {
 	d := &dns{addrs: []string{"10.0.0.2"}}
-	r := newResolver(d.lookup, clockwork.NewFakeClock())
+	r := newResolver(d.lookup, parser{}.checkAddr, clockwork.NewFakeClock())
 	nodes := []Node{named(t, "a.example")}
 	r.resolve(nodes)
 	r.refresh(t.Context(), false, nodes)
@@ -124,7 +124,7 @@ func TestALookupThatIsCutShortSaysNothing(t *testing.T) {
 	r := newResolver(func(ctx context.Context, _ string) ([]netip.Addr, error) {
 		cancel()
 		return nil, ctx.Err()
-	}, clockwork.NewFakeClock())
+	}, parser{}.checkAddr, clockwork.NewFakeClock())
 	nodes := []Node{named(t, "a.example")}
 	r.resolve(nodes)
 	assert.False(t, r.refresh(ctx, false, nodes))

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,10 +20,13 @@ import (
 // parser turns Consul's entries into nodes.
 type parser struct {
 	tags []tag
+	// ownPort is Options.OwnPort.
+	ownPort uint16
 }
 
-// newParser knows the names of the pools that a node can be in.
-func newParser(pools []string) parser { return parser{tags: tags(pools)} }
+func newParser(pools []string, ownPort uint16) parser {
+	return parser{tags: tags(pools), ownPort: ownPort}
+}
 
 // problems collects what is wrong with one service.
 type problems struct {
@@ -41,11 +46,11 @@ func (p parser) parse(entry *api.ServiceEntry) (Node, []Problem, bool) {
 	}
 	found := &problems{service: clip(entry.Service.ID), node: clip(entry.Node.Node)}
 	n := Node{Node: pool.Node{ID: found.service, Health: health(entry.Checks)}}
-	if err := n.locate(entry); err != nil {
+	if err := p.locate(&n, entry); err != nil {
 		found.add("address", "%v; the service is skipped", err)
 		return Node{}, found.list, false
 	}
-	weigh(&n, entry)
+	weigh(&n, entry, found)
 	p.read(entry, found).apply(&n)
 	return n, found.list, true
 }
@@ -55,7 +60,7 @@ const DefaultPort = 14265
 
 // locate reads the service's own address, or its Consul node's when it has none: an IP address, or a name that is still to
 // be resolved.
-func (n *Node) locate(entry *api.ServiceEntry) error {
+func (p parser) locate(n *Node, entry *api.ServiceEntry) error {
 	text := entry.Service.Address
 	if text == "" {
 		text = entry.Node.Address
@@ -77,7 +82,7 @@ func (n *Node) locate(entry *api.ServiceEntry) error {
 		return nil
 	}
 	n.Addr = netip.AddrPortFrom(addr.Unmap(), uint16(port))
-	return CheckAddr(n.Addr)
+	return p.checkAddr(n.Addr)
 }
 
 // hostname refuses a name that ends in a number: "10.1.2" is an address with a part missing (RFC 1123, section 2.1).
@@ -93,16 +98,37 @@ func hostname(text string) (haproxy.Hostname, error) {
 	return host, nil
 }
 
-// CheckAddr refuses what is not the address of a single host.
-func CheckAddr(addr netip.AddrPort) error {
+// broadcast is IPv4's limited broadcast address.
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// checkAddr refuses what is not the address of a single node.
+func (p parser) checkAddr(addr netip.AddrPort) error {
 	ip := addr.Addr()
-	if ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
+	if ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() || ip == broadcast {
 		return fmt.Errorf("%q is not the address of a single host", clip(ip.String()))
 	}
 	if addr == pool.Placeholder {
 		return fmt.Errorf("%s marks an empty slot", addr)
 	}
+	if p.ownPort != 0 && addr.Port() == p.ownPort && isLocal(ip) {
+		return fmt.Errorf("%s is this load balancer itself: requests would go round in a circle", addr)
+	}
 	return nil
+}
+
+// isLocal reports whether the address is one of this host's.
+func isLocal(ip netip.Addr) bool {
+	if ip.IsLoopback() {
+		return true
+	}
+	local, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(local, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr().Unmap() == ip
+	})
 }
 
 // health is the worst of the service's and its Consul node's checks.
@@ -159,14 +185,17 @@ func firstCheckWithin(entry []byte) time.Duration {
 
 // weigh takes Consul's own weight for the state that the service is in. Where Consul has the same one for both states, nobody
 // has set it (1 is its default), and the configured share for warnings holds.
-func weigh(n *Node, entry *api.ServiceEntry) {
+func weigh(n *Node, entry *api.ServiceEntry, found *problems) {
 	w := entry.Service.Weights
 	n.Weight = w.Passing
 	if n.Health == pool.Warning {
 		n.Weight = w.Warning
 		n.Reduced = w.Warning == w.Passing
 	}
-	n.Weight = min(max(n.Weight, 0), haproxy.MaxWeight)
+	if bounded := min(max(n.Weight, 0), haproxy.MaxWeight); bounded != n.Weight {
+		found.add("Weights", "%d is not between 0 and %d; %d is used", n.Weight, haproxy.MaxWeight, bounded)
+		n.Weight = bounded
+	}
 }
 
 // clip makes foreign text fit for a log line: short, printable, on one line.

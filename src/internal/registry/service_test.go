@@ -41,7 +41,7 @@ func TestAddresses(t *testing.T) {
 		"10.0.0.1 ":       "",
 		"10.0.0.1;quit":   "",
 	} {
-		got, problems, ok := newParser([]string{"default", "pow"}).parse(entry(address, 14265))
+		got, problems, ok := newParser([]string{"default", "pow"}, 14267).parse(entry(address, 14265))
 		if want == "" {
 			assert.False(t, ok, address)
 			require.Len(t, problems, 1)
@@ -51,14 +51,14 @@ func TestAddresses(t *testing.T) {
 		require.True(t, ok, address)
 		assert.Equal(t, want, got.Addr.String())
 	}
-	got, _, ok := newParser([]string{"default", "pow"}).parse(entry("10.0.0.1", 0))
+	got, _, ok := newParser([]string{"default", "pow"}, 14267).parse(entry("10.0.0.1", 0))
 	require.True(t, ok)
 	assert.Equal(t, "10.0.0.1:14265", got.Addr.String(), "IRI's own port")
 	for _, port := range []int{-1, 65536, 70000} {
-		_, _, ok := newParser([]string{"default", "pow"}).parse(entry("10.0.0.1", port))
+		_, _, ok := newParser([]string{"default", "pow"}, 14267).parse(entry("10.0.0.1", port))
 		assert.False(t, ok, "%d", port)
 	}
-	_, _, ok = newParser([]string{"default", "pow"}).parse(entry("127.0.0.1", 1))
+	_, _, ok = newParser([]string{"default", "pow"}, 14267).parse(entry("127.0.0.1", 1))
 	assert.False(t, ok, "the placeholder")
 }
 
@@ -94,7 +94,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestAHostNameIsKeptForTheResolverAndForTLS(t *testing.T) {
-	n, problems, ok := newParser([]string{"default", "pow"}).parse(entry("Node-1.Example.org.", 443, "haproxy.scheme=https"))
+	n, problems, ok := newParser([]string{"default", "pow"}, 14267).parse(entry("Node-1.Example.org.", 443, "haproxy.scheme=https"))
 	require.True(t, ok)
 	assert.Empty(t, problems)
 	assert.Equal(t, "node-1.example.org", n.Host.String())
@@ -118,7 +118,7 @@ func TestANodeInWarningIsReducedUnlessConsulHasItsOwnWeightForIt(t *testing.T) {
 		e := entry("10.0.0.1", 1, test.tags...)
 		e.Service.Weights = test.weights
 		e.Checks = api.HealthChecks{{CheckID: "x", Status: "warning"}}
-		n, _, ok := newParser([]string{"default", "pow"}).parse(e)
+		n, _, ok := newParser([]string{"default", "pow"}, 14267).parse(e)
 		require.True(t, ok)
 		assert.Equal(t, test.want, n.Weight, name)
 		assert.Equal(t, test.reduced, n.Reduced, name)
@@ -128,16 +128,16 @@ func TestANodeInWarningIsReducedUnlessConsulHasItsOwnWeightForIt(t *testing.T) {
 func TestConsulsOwnWeightsHoldWithoutATag(t *testing.T) {
 	e := entry("10.0.0.1", 1)
 	e.Service.Weights = api.AgentWeights{Passing: 65535, Warning: 3}
-	n, _, _ := newParser([]string{"default", "pow"}).parse(e)
+	n, _, _ := newParser([]string{"default", "pow"}, 14267).parse(e)
 	assert.Equal(t, haproxy.MaxWeight, n.Weight)
 	e.Checks = api.HealthChecks{{CheckID: "x", Status: "warning"}}
-	n, _, _ = newParser([]string{"default", "pow"}).parse(e)
+	n, _, _ = newParser([]string{"default", "pow"}, 14267).parse(e)
 	assert.Equal(t, 3, n.Weight)
 }
 
 func TestHalfAnEntryIsSkipped(t *testing.T) {
 	for _, e := range []*api.ServiceEntry{nil, {}, {Node: &api.Node{}}, {Service: &api.AgentService{}}} {
-		_, problems, ok := newParser([]string{"default", "pow"}).parse(e)
+		_, problems, ok := newParser([]string{"default", "pow"}, 14267).parse(e)
 		assert.False(t, ok)
 		assert.Len(t, problems, 1)
 	}
@@ -148,7 +148,7 @@ func FuzzATagNeverBecomesMoreThanItsValue(f *testing.F) {
 	f.Add("haproxy.scheme=https", "node.example.org")
 	f.Add("haproxy.maxconn=1\nshutdown sessions server b/s", "fe80::1%x; disable server b/s")
 	f.Fuzz(func(t *testing.T, tag, address string) {
-		n, problems, ok := newParser([]string{"default", "pow"}).parse(entry(address, 14265, tag))
+		n, problems, ok := newParser([]string{"default", "pow"}, 14267).parse(entry(address, 14265, tag))
 		for _, p := range problems {
 			if strings.ContainsAny(p.Field+p.Reason, "\n\r") {
 				t.Fatalf("a problem of several lines: %q", p)

@@ -63,14 +63,17 @@ func (s settings) apply(n *Node) {
 }
 
 // keyValue is one setting as a service has it.
-type keyValue struct{ field, key, value string }
+type keyValue struct {
+	field, key, value string
+	isTag             bool
+}
 
 // read takes a service's settings: Meta first, so that tags win.
 func (p parser) read(entry *api.ServiceEntry, found *problems) settings {
 	var given []keyValue
 	for key, value := range entry.Service.Meta {
 		if name, ok := strings.CutPrefix(key, metaPrefix); ok {
-			given = append(given, keyValue{"Meta " + clip(key), name, value})
+			given = append(given, keyValue{"Meta " + clip(key), name, value, false})
 		}
 	}
 	for _, text := range entry.Service.Tags {
@@ -83,17 +86,23 @@ func (p parser) read(entry *api.ServiceEntry, found *problems) settings {
 			found.add("tag "+clip(text), "no '=' in it; the tag is ignored (write haproxy.<key>=<value>)")
 			continue
 		}
-		given = append(given, keyValue{"tag " + clip(text), key, value})
+		given = append(given, keyValue{"tag " + clip(text), key, value, true})
 	}
 	s := settings{pools: []string{DefaultPool}, scheme: "http", verify: true}
 	for _, t := range p.tags {
+		var before keyValue
 		for _, g := range given {
 			if g.key != t.key {
 				continue
 			}
 			if err := t.set(&s, g.value); err != nil {
 				found.add(g.field, "%v; it is ignored", err)
+				continue
 			}
+			if before.isTag && g.isTag && before.value != g.value {
+				found.add(g.field, "it contradicts %s; the last one counts", before.field)
+			}
+			before = g
 		}
 	}
 	p.reportUnknown(given, found)

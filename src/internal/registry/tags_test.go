@@ -68,7 +68,7 @@ func TestTags(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := entry("10.0.0.1", 14265, test.tags...)
 			e.Service.Meta = test.meta
-			got, problems, ok := newParser([]string{"default", "pow"}).parse(e)
+			got, problems, ok := newParser([]string{"default", "pow"}, 14267).parse(e)
 			require.True(t, ok)
 			test.want.ID = "10.0.0.1:14265"
 			test.want.Addr = netip.MustParseAddrPort("10.0.0.1:14265")
@@ -94,7 +94,7 @@ func TestTagsOfPools(t *testing.T) {
 		"pow=false needs none": {tags: []string{"haproxy.pow=false"}, want: []string{"default"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			node, problems, ok := newParser([]string{"default", "archive"}).parse(entry("10.0.0.1", 14265, test.tags...))
+			node, problems, ok := newParser([]string{"default", "archive"}, 14267).parse(entry("10.0.0.1", 14265, test.tags...))
 			require.True(t, ok)
 			assert.Equal(t, test.want, node.Pools)
 			if test.problem == "" {
@@ -108,11 +108,40 @@ func TestTagsOfPools(t *testing.T) {
 }
 
 func TestAnUnknownKeyNamesTheKnownOnes(t *testing.T) {
-	_, problems, ok := newParser([]string{"default", "pow"}).parse(entry("10.0.0.1", 14265, "haproxy.color=red"))
+	_, problems, ok := newParser([]string{"default", "pow"}, 14267).parse(entry("10.0.0.1", 14265, "haproxy.color=red"))
 	require.True(t, ok)
 	require.Len(t, problems, 1)
 	assert.Equal(t, Problem{
 		Service: "10.0.0.1:14265", Node: "host1", Field: "tag haproxy.color=red",
 		Reason: "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn); it is ignored",
 	}, problems[0])
+}
+
+func TestValuesThatContradictOrDoNotFitAreReported(t *testing.T) {
+	p := newParser([]string{"default", "pow"}, 14267)
+	node, problems, _ := p.parse(entry("10.0.0.1", 14265, "haproxy.weight=3", "haproxy.weight=3", "haproxy.weight=5"))
+	assert.Equal(t, 5, node.Weight)
+	require.Len(t, problems, 1)
+	assert.Equal(t, "tag haproxy.weight=5", problems[0].Field)
+	assert.Equal(t, "it contradicts tag haproxy.weight=3; the last one counts", problems[0].Reason)
+
+	e := entry("10.0.0.1", 14265)
+	e.Service.Weights.Passing = 1000
+	node, problems, _ = p.parse(e)
+	assert.Equal(t, 256, node.Weight)
+	require.Len(t, problems, 1)
+	assert.Equal(t, "1000 is not between 0 and 256; 256 is used", problems[0].Reason)
+}
+
+func TestALoadBalancerIsNoNodeOfItsOwn(t *testing.T) {
+	for own, want := range map[uint16]string{14267: "is this load balancer itself", 0: "", 80: ""} {
+		_, problems, ok := newParser([]string{"default"}, own).parse(entry("127.0.0.1", 14267))
+		assert.Equal(t, want == "", ok)
+		if want != "" {
+			assert.Contains(t, problems[0].Reason, want)
+		}
+	}
+	_, problems, ok := newParser([]string{"default"}, 0).parse(entry("255.255.255.255", 14265))
+	assert.False(t, ok)
+	assert.Contains(t, problems[0].Reason, "is not the address of a single host")
 }

@@ -54,7 +54,7 @@ type Watcher struct {
 // NewWatcher makes a watcher. It queries nothing yet.
 func NewWatcher(client *Client, lookup LookupFunc, log hclog.Logger, clock clockwork.Clock, status Reporter) *Watcher {
 	return &Watcher{
-		client: client, resolver: newResolver(lookup, clock), log: log, clock: clock, status: status,
+		client: client, resolver: newResolver(lookup, client.cache.parser.checkAddr, clock), log: log, clock: clock, status: status,
 		unchecked: &unchecked{clock: clock},
 		newName:   make(chan struct{}, 1), restart: make(chan struct{}, 1),
 	}

@@ -74,6 +74,9 @@ func (st Status) WriteJSON(w io.Writer) error {
 	return enc.Encode(st)
 }
 
+// maxProblems is how many problems the table shows above the nodes.
+const maxProblems = 10
+
 // WriteTable prints the status for people.
 func (st Status) WriteTable(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -83,7 +86,11 @@ func (st Status) WriteTable(w io.Writer) error {
 	} else {
 		_, _ = fmt.Fprintf(out, ", index %d\n", st.Consul.Index)
 	}
-	for _, p := range st.Consul.Problems {
+	for i, p := range st.Consul.Problems {
+		if i == maxProblems {
+			_, _ = fmt.Fprintf(out, "  and %d more problems; --json lists all\n", len(st.Consul.Problems)-maxProblems)
+			break
+		}
 		_, _ = fmt.Fprintf(out, "  problem with %s, %s: %s\n", p.Service, p.Field, p.Reason)
 	}
 	for _, h := range st.HAProxy {

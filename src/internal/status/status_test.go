@@ -64,3 +64,14 @@ func TestJSONHasEverything(t *testing.T) {
 	assert.Equal(t, example(), again)
 	assert.Contains(t, out.String(), `"changed_seconds": 9`)
 }
+
+func TestManyProblemsDoNotHideTheNodes(t *testing.T) {
+	st := Status{}
+	for range 200 {
+		st.Consul.Problems = append(st.Consul.Problems, Problem{"a", "tag x", "no"})
+	}
+	var out strings.Builder
+	require.NoError(t, st.WriteTable(&out))
+	assert.Equal(t, maxProblems, strings.Count(out.String(), "problem with a"))
+	assert.Contains(t, out.String(), "and 190 more problems; --json lists all")
+}

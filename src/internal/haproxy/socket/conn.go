@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 	"sync"
@@ -49,6 +50,9 @@ var ErrNoConnection = errors.New("connect to HAProxy")
 // Dial connects to the stats socket at path.
 func Dial(ctx context.Context, path string) (*Conn, error) {
 	nc, err := (&net.Dialer{Timeout: answerTimeout}).DialContext(ctx, "unix", path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w (HAProxy does not run, or somebody has removed its socket, which only a restart of HAProxy brings back)", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}
