@@ -226,6 +226,8 @@ func TestFullPools(t *testing.T) {
 		for range pool.room {
 			assert.Equal(t, http.StatusOK, (<-answers).status)
 		}
+		// The client has its answer a moment before HAProxy has counted the request out.
+		harness.Eventually(t, 5*time.Second, "the pool is empty", func() error { return p.inPool(pool.node.name, 0) })
 		p.requireServed(t, "127.0.0.40", pool.body, pool.node.name)
 	}
 }

@@ -3,11 +3,14 @@
 package handler
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
@@ -58,4 +61,41 @@ func TestNodeWhoseCheckPassesWithoutOutputServesOverRestartOfConsul(t *testing.T
 	}
 	wallets.Stop(t)
 	assert.NotContains(t, b.Daemon.Log(), "critical without output")
+}
+
+// Consul is away before it has run any check again: what it said last is no verdict on the node, however old it is.
+func TestNodeServesWhileConsulIsAwayAgainBeforeItsFirstCheck(t *testing.T) {
+	b := harness.NewBed(t, harness.WithSlots(20))
+	b.Run(t)
+	harness.StartNode(t, harness.NodeA)
+	require.NoError(t, b.Agent().ServiceRegister(&api.AgentServiceRegistration{
+		ID: "a", Name: "iri", Address: harness.NodeA, Port: harness.NodePort,
+		// The first run comes after a random part of the interval.
+		Check: &api.AgentServiceCheck{Args: []string{"sh", "-c", silent}, Interval: "5s", Timeout: "1s"},
+	}))
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.Up)
+	wallets := harness.StartWallets(b.URL)
+	harness.Eventually(t, 2*time.Minute, "Consul is killed before its first check", func() error {
+		b.Consul.Container.Kill(t)
+		b.Consul.Container.WaitStopped(t)
+		b.Consul.Container.StartAgain(t)
+		b.WaitLeader(t)
+		harness.Keep(500 * time.Millisecond) // the daemon sees the answer
+		entries, _, err := b.Health().Service("iri", "", false, nil)
+		if err != nil {
+			return err
+		}
+		if len(entries) != 1 || entries[0].Checks.AggregatedStatus() != api.HealthCritical {
+			return errors.New("the check has passed already")
+		}
+		b.Consul.Container.Kill(t)
+		return nil
+	})
+	harness.Throughout(t, 9*time.Second, "the node serves", func() error {
+		if got := b.Slots(t, harness.Backend)[harness.At(harness.NodeA)].Status; got != harness.Up.Status {
+			return fmt.Errorf("it is %q", got)
+		}
+		return nil
+	})
+	wallets.Stop(t)
 }
