@@ -61,6 +61,13 @@ func (u *unchecked) judge(nodes []Node) (found []Problem) {
 	return found
 }
 
+// forget begins anew with the next answer: while Consul is away it runs no checks, and nothing is overdue.
+func (u *unchecked) forget() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.since, u.next = nil, time.Time{}
+}
+
 // overdue reports whether judge would now say something else of the same nodes.
 func (u *unchecked) overdue() bool {
 	u.mu.Lock()

@@ -79,6 +79,7 @@ func (w *Watcher) Watch(ctx context.Context) {
 			return
 		case err != nil:
 			w.status.Failed(err)
+			w.unchecked.forget()
 			sleep.Context(ctx, w.clock, pause.NextBackOff())
 			index, away = 0, true
 			continue

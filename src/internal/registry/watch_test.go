@@ -237,6 +237,15 @@ func TestACheckThatFailsWithoutOutputCountsAsFailedAfterItsInterval(t *testing.T
 	assert.Contains(t, fmt.Sprint(second.Problems), "critical without output for longer than its interval and timeout (12s)")
 }
 
+// What Consul said last before it was away is no verdict, however old it is: checks have not run meanwhile.
+func TestNoCheckIsOverdueWhileConsulIsAway(t *testing.T) {
+	w := watch(t, nil, nodesAt(5, unrun("a")), failure)
+	require.Equal(t, pool.Unchecked, (<-w.published).Nodes[0].Health)
+	w.untilHeld(t)
+	w.clock.Advance(time.Minute)
+	assert.Never(t, func() bool { return len(w.published) > 0 }, 200*time.Millisecond, 10*time.Millisecond)
+}
+
 func TestACheckThatGetsItsResultStartsAnew(t *testing.T) {
 	u := &unchecked{clock: clockwork.NewFakeClock()}
 	node := func(h pool.Health) []Node {
