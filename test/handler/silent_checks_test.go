@@ -15,8 +15,8 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// silent passes and fails without a word.
-const silent = "test ! -e /tmp/broken"
+// silent passes and fails without a word. 1 would be Consul's warning.
+const silent = "test ! -e /tmp/broken || exit 2"
 
 // Consul starts a check as critical without output. One that fails without output looks the same.
 func TestNodeWhoseCheckFailsWithoutOutputGoesOutOfService(t *testing.T) {
