@@ -96,7 +96,8 @@ func TestSlotThatIsDownBecauseItsCheckWasChangedByHandComesUpAgain(t *testing.T)
 	b.WaitSlot(t, harness.Backend, addr, harness.Up)
 }
 
-// checkIsOurs says what is wrong with HAProxy's check of a server. 0.0.0.0 stands for the server's own address, as "-" does.
+// checkIsOurs says what is wrong with HAProxy's check of a server. An address that was reset is shown as 0.0.0.0, and stands for the
+// server's own, as "-" does.
 func checkIsOurs(row map[string]string) error {
 	const enabled = 0x4 // HAProxy's CHK_ST_ENABLED
 	state, err := strconv.Atoi(row["srv_check_state"])

@@ -15,7 +15,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// silent passes and fails without a word. 1 would be Consul's warning.
+// silent passes and fails without a word. Consul takes the status 1 for a warning, and any other for a failure.
 const silent = "test ! -e /tmp/broken || exit 2"
 
 // Consul starts a check as critical without output. One that fails without output looks the same.

@@ -121,7 +121,7 @@ func (n *notices) held(p Pool, slots []haproxy.ServerID) {
 	}
 	n.status.SetDetail("held in "+p.Name, detail)
 	if detail != n.heldDetail[p.Name] && detail != "" {
-		n.log.Warn("a slot that should leave stays in service: no other server is up in HAProxy yet", "pool", p.Name, "slot", slots[0].String())
+		n.log.Warn("a slot should leave and stays in service: no other server is up in HAProxy yet", "pool", p.Name, "slot", slots[0].String())
 	}
 	n.heldDetail[p.Name] = detail
 }

@@ -67,7 +67,7 @@ func TestTheOldSlotIsHeldAndReportedWhileTheNewNodeIsDown(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.Contains(w.t, strings.Join(w.status.Details(), ""), "should leave and stays in service: no other server is up in HAProxy yet")
-		assert.Equal(w.t, 1, strings.Count(w.log.String(), "a slot that should leave stays in service"))
+		assert.Equal(w.t, 1, strings.Count(w.log.String(), "a slot should leave and stays in service"))
 		assert.True(w.t, w.haproxy.Serving("iri_back")[node("10.0.0.1").Addr].Up)
 		w.haproxy.Do(w.haproxy.PassChecks)
 		time.Sleep(time.Second)
