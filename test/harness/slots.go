@@ -39,10 +39,19 @@ func (h *HAProxy) Slots(t *testing.T, backend string) map[string]Slot {
 	found := map[string]Slot{}
 	for _, row := range rows {
 		if addr := row["addr"]; addr != placeholder {
-			found[addr] = Slot{row["svname"], row["status"], row["uweight"], row["slim"]}
+			found[addr] = Slot{row["svname"], statusOf(row), row["uweight"], row["slim"]}
 		}
 	}
 	return found
+}
+
+// statusOf is "UP" also for "UP 1/3", which is what a server that has left maintenance shows until its first check: it
+// gets requests all the same.
+func statusOf(row map[string]string) string {
+	if strings.HasPrefix(row["status"], Up.Status+" ") {
+		return Up.Status
+	}
+	return row["status"]
 }
 
 // Requests is how many requests a slot of the default pool was sent, 0 for an address that has none.
