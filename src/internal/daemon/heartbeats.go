@@ -9,8 +9,8 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
 )
 
-// stuck is how long a loop may be silent before /healthz calls it dead. It is longer than a reconciliation may take.
-const stuck = 2 * mirror.LongestReconcile
+// stuck is how long a loop may be silent before /healthz calls it dead. It is longer than a turn may take.
+const stuck = mirror.LongestTurn + 15*time.Second
 
 // heartbeats know when each loop turned last: how long after the start, by the monotonic clock, which does not jump when
 // somebody sets the time.

@@ -201,7 +201,7 @@ func TestHealthzSaysThatALoopIsStuck(t *testing.T) {
 	w := httptest.NewRecorder()
 	d.routes(h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
-	assert.Contains(t, w.Body.String(), "the loop has not turned for 31s")
+	assert.Contains(t, w.Body.String(), "the loop has not turned for 46s")
 }
 
 func TestAProbeIsTheNodesOwnAnswer(t *testing.T) {

@@ -18,10 +18,9 @@ var errOutdated = errors.New("another iri-lb-handler has applied a newer answer 
 // written with the lock held. A process that was slow between its query and the lock sees by it that another one has applied
 // something newer.
 type appliedIndex struct {
-	path    string
-	log     hclog.Logger
-	written uint64
-	failed  bool
+	path   string
+	log    hclog.Logger
+	failed bool
 }
 
 func newAppliedIndex(socket string, log hclog.Logger) *appliedIndex {
@@ -42,14 +41,14 @@ func (a *appliedIndex) read() uint64 {
 }
 
 func (a *appliedIndex) write(index uint64) {
-	if index == a.written {
+	if index == a.read() {
 		return
 	}
-	err := renameio.WriteFile(a.path, []byte(strconv.FormatUint(index, 10)+"\n"), 0o644, sameFolder(a.path))
+	// Everybody may read it: the handlers run as several users.
+	err := renameio.WriteFile(a.path, []byte(strconv.FormatUint(index, 10)+"\n"), 0o644, renameio.WithStaticPermissions(0o644), sameFolder(a.path))
 	if err != nil && !a.failed {
 		a.log.Warn("cannot note which answer of Consul HAProxy has; when several iri-lb-handler run at once, the slower one may "+
 			"undo a change for a moment", "error", err)
 	}
 	a.failed = err != nil
-	a.written = index
 }

@@ -116,6 +116,10 @@ func (m *Mirror) Plan(ctx context.Context, snap registry.Snapshot, w io.Writer) 
 			_, _ = fmt.Fprintf(w, "pool %s: %s\n", p.Name, cmd)
 			changes = true
 		}
+		for _, id := range plan.Held {
+			_, _ = fmt.Fprintf(w, "pool %s: %s should leave, and stays until what replaces it is up in HAProxy\n", p.Name, id)
+			changes = true
+		}
 		for _, n := range plan.Waiting {
 			_, _ = fmt.Fprintf(w, "pool %s: node %s waits for a slot\n", p.Name, n.ID)
 		}

@@ -125,3 +125,16 @@ func TestAllIDsOfAnAddressShowItsSlot(t *testing.T) {
 	assert.NotEmpty(t, list[0].Slot)
 	assert.Equal(t, list[0].Slot, list[1].Slot)
 }
+
+func TestAPlanShowsWhatIsHeld(t *testing.T) {
+	w := newWorld(t, checked)
+	w.set(nodes(1, 1)...)
+	w.settle()
+	w.set(nodes(2, 2)...)
+	w.settle()
+	var out strings.Builder
+	changes, err := w.Plan(t.Context(), w.snapshot, &out)
+	require.NoError(t, err)
+	assert.True(t, changes)
+	assert.Contains(t, out.String(), "should leave, and stays until what replaces it is up in HAProxy")
+}

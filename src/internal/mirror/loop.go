@@ -77,9 +77,6 @@ func (m *Mirror) look(ctx context.Context, s schedule) reason {
 	if m.received && now.Sub(s.fullRead) >= m.opts.ResyncInterval {
 		return reasonResync
 	}
-	if !s.deferred.IsZero() && now.After(s.deferred) {
-		return reasonDeferred
-	}
 	if m.session.conn == nil {
 		return reasonRetry
 	}
@@ -89,6 +86,9 @@ func (m *Mirror) look(ctx context.Context, s schedule) reason {
 		m.session.drop()
 		return reasonNewWorker
 	}
+	if !s.deferred.IsZero() && now.After(s.deferred) {
+		return reasonDeferred
+	}
 	return reasonNone
 }
 
@@ -96,8 +96,14 @@ func (m *Mirror) look(ctx context.Context, s schedule) reason {
 func (m *Mirror) admitProven(ctx context.Context, s schedule) schedule {
 	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
 	defer cancel()
-	if err := m.admit(ctx, m.prover.take()); err == nil && s.due == reasonNone {
-		s.due = reasonDeferred
+	proven := m.prover.take()
+	next := reasonDeferred
+	if err := m.admit(ctx, proven); err != nil {
+		m.reconciler.unproven = append(m.reconciler.unproven, proven...) // to be queried again after the next turn
+		next = reasonRetry
+	}
+	if s.due == reasonNone {
+		s.due = next
 	}
 	return s
 }
@@ -110,7 +116,7 @@ func (m *Mirror) turn(ctx context.Context, s schedule) schedule {
 	}
 	bounded, cancel := context.WithTimeout(ctx, reconcileTimeout)
 	defer cancel()
-	before, full := m.session.worker, m.session.cache.servers == nil
+	before, full := m.session.worker, m.session.cache.empty()
 	deferred, err := m.reconcile(bounded, why)
 	if ctx.Err() != nil {
 		return s
@@ -120,6 +126,9 @@ func (m *Mirror) turn(ctx context.Context, s schedule) schedule {
 		m.observer.Reconciled(m.clock.Since(began), err)
 	}
 	s.away = away
+	if !away { // one bad slot does not keep the others from being proven
+		m.prover.start(ctx, m.reconciler.takeUnproven())
+	}
 	if err != nil {
 		s.due, s.retryAfter = reasonRetry, tick
 		if away {
@@ -128,7 +137,6 @@ func (m *Mirror) turn(ctx context.Context, s schedule) schedule {
 		m.status.Failed(err)
 		return s
 	}
-	m.prover.start(ctx, m.reconciler.takeUnproven())
 	s.due, s.deferred = reasonNone, time.Time{}
 	if full {
 		s.fullRead = began

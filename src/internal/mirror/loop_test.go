@@ -189,3 +189,12 @@ func TestAHAProxyThatStaysAwayIsOneFailedReconciliation(t *testing.T) {
 	}
 	assert.Equal(t, 1, w.observer.failed)
 }
+
+func TestAReloadIsNoticedWhileSomethingIsLeftForLater(t *testing.T) {
+	w := newWorld(t)
+	w.set(nodes(1, 2)...)
+	w.settle()
+	w.schedule.deferred = w.clock.Now().Add(-1)
+	w.haproxy.Reload(0)
+	assert.Equal(t, reasonNewWorker, w.look(t.Context(), w.schedule))
+}

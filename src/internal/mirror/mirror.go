@@ -17,8 +17,8 @@ import (
 // reconcileTimeout bounds one reconciliation, with the wait for the lock.
 const reconcileTimeout = 15 * time.Second
 
-// LongestReconcile is how long the loop may be silent while it works.
-const LongestReconcile = reconcileTimeout
+// LongestTurn is how long a turn of the loop may take: one admission and one reconciliation.
+const LongestTurn = 2 * reconcileTimeout
 
 // Options are what is configured for one HAProxy.
 type Options struct {
@@ -143,22 +143,36 @@ func (m *Mirror) syncOnce(ctx context.Context) error {
 
 // syncSnapshot reconciles, and admits slots whose nodes answer instead of leaving them to HAProxy's next check.
 func (m *Mirror) syncSnapshot(ctx context.Context) error {
-	if _, err := m.reconcile(ctx, reasonSnapshot); err != nil {
+	_, err := m.reconcile(ctx, reasonSnapshot)
+	m.prover.run(ctx, m.reconciler.takeUnproven())
+	if proven := m.prover.take(); len(proven) > 0 {
+		err = errors.Join(err, m.admit(ctx, proven))
+	}
+	if err != nil {
 		return err
 	}
 	if m.guard.holding != "" {
 		return errors.New("most nodes would leave, and are kept: " + m.guard.holding)
 	}
-	m.prover.run(ctx, m.reconciler.takeUnproven())
-	proven := m.prover.take()
-	if len(proven) == 0 {
-		return nil
+	return m.awaitHeld(ctx)
+}
+
+// heldTimeout is how long Sync waits for HAProxy's own check of a node, which comes within its interval, before it leaves a
+// slot that should leave in service until the next call.
+const heldTimeout = 12 * time.Second
+
+// awaitHeld reconciles until no slot is held: nobody else would free it before the next change in Consul.
+func (m *Mirror) awaitHeld(ctx context.Context) error {
+	for deadline := m.clock.Now().Add(heldTimeout); m.reconciler.held; {
+		if _, err := m.reconcile(ctx, reasonDeferred); err != nil || m.clock.Now().After(deadline) {
+			return err
+		}
+		sleep.Context(ctx, m.clock, tick)
+		if ctx.Err() != nil {
+			return nil // HAProxy is as it should be but for the slots that are held
+		}
 	}
-	if err := m.admit(ctx, proven); err != nil {
-		return err
-	}
-	_, err := m.reconcile(ctx, reasonDeferred) // slots that were held may leave now
-	return err
+	return nil
 }
 
 // reconcile brings HAProxy in line with the present snapshot. It returns true when something is left for later.

@@ -42,6 +42,8 @@ type reconciler struct {
 	report  report
 	drains  drains
 	returns returnDelay
+	// held is set while a slot stays in service that should leave.
+	held bool
 	// unproven are slots that went in and wait for HAProxy's first check: see Mirror.prove.
 	unproven []pool.In
 }
@@ -56,14 +58,14 @@ func newReconciler(opts Options, clock clockwork.Clock, s *session, r report) *r
 func (r *reconciler) reconcile(ctx context.Context, nodes [][]pool.Node, views []view, why reason) (deferred bool, err error) {
 	cache := &r.session.cache
 	var errs []error
-	held := false
+	r.held = false
 	for i, p := range r.opts.Pools {
 		if known := cache.inLine[p.Name]; known != nil && slices.Equal(known, nodes[i]) {
 			continue
 		}
 		delete(cache.inLine, p.Name)
 		servers, plan, wait, err := r.reconcilePool(ctx, p, nodes[i], views[i], why)
-		held = held || len(plan.Held) > 0
+		r.held = r.held || len(plan.Held) > 0
 		if cache.servers != nil {
 			cache.servers[i] = servers
 		}
@@ -73,7 +75,7 @@ func (r *reconciler) reconcile(ctx context.Context, nodes [][]pool.Node, views [
 		deferred = deferred || wait
 		errs = append(errs, err)
 	}
-	if held {
+	if r.held {
 		cache.servers = nil // whether another server is up is to be read the next time
 	}
 	return deferred, errors.Join(errs...)
@@ -105,11 +107,9 @@ func (r *reconciler) reconcilePool(
 			r.report.notices.serving(p, nodes, v.Slots)
 			return v.servers, plan, wait || len(plan.Draining)+len(plan.Held) > 0, nil
 		}
-		if why == reasonResync {
+		if why == reasonResync && step == 0 {
 			r.report.observer.Drifted(p.Name, len(plan.Commands()))
-			if step == 0 {
-				r.report.notices.drift(p, plan)
-			}
+			r.report.notices.drift(p, plan)
 		}
 		if err = r.apply(ctx, p, plan); err != nil {
 			return nil, plan, false, fmt.Errorf("backend %s: %w", p.Backend, err)
@@ -188,9 +188,10 @@ func (r *reconciler) apply(ctx context.Context, p Pool, plan pool.Plan) error {
 	return errors.Join(failed...)
 }
 
-// waitingForCheck are the slots that HAProxy sends no request before its own check has passed.
+// waitingForCheck are the slots that HAProxy sends no request before its own check has passed. A node with a name for TLS is
+// left to that check, which does not send the name: it would refuse what the handler has let in.
 func waitingForCheck(all []pool.In) []pool.In {
-	return slices.DeleteFunc(slices.Clone(all), func(in pool.In) bool { return !in.Checked })
+	return slices.DeleteFunc(slices.Clone(all), func(in pool.In) bool { return !in.Checked || in.SNI != (haproxy.Hostname{}) })
 }
 
 // takeUnproven returns the slots that wait for HAProxy's first check, and forgets them.

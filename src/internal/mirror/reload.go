@@ -125,7 +125,7 @@ func (m *Mirror) restoreMaxConn(ctx context.Context, before map[haproxy.ServerID
 // writeFile replaces the file in one step: a reader sees the old text or the new. Only its owner may read it; HAProxy does as
 // root.
 func writeFile(path, text string) error {
-	if err := renameio.WriteFile(path, []byte(text), 0o600, sameFolder(path)); err != nil {
+	if err := renameio.WriteFile(path, []byte(text), 0o600, renameio.WithStaticPermissions(0o600), sameFolder(path)); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

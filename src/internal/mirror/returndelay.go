@@ -35,7 +35,7 @@ func (r returnDelay) hold(
 			}
 			healthy[n.Addr] = since
 			if !serving[n.Addr] && now.Sub(since) < delay {
-				n.Health = pool.Unchecked
+				n.Health, n.Returning = pool.Unchecked, true
 				waiting = true
 			}
 		}

@@ -62,3 +62,18 @@ func TestANodeInServiceIsNeverHeldBack(t *testing.T) {
 	w.requireInLine(node("10.0.0.1", weight(5)))
 	assert.Nil(t, w.haproxy.Serving("iri_back")[node("10.0.0.2").Addr])
 }
+
+func TestTheReturnDelayOfItsReplacementKeepsTheLastServer(t *testing.T) {
+	w := newWorld(t, func(_ *world, o *Options) { o.ReturnDelay = 30 * time.Second })
+	w.set(nodes(1, 1)...)
+	w.settle()
+	w.set(nodes(2, 2)...)
+	w.settle()
+	w.requireInLine(nodes(1, 1)...)
+	w.advance(30 * time.Second)
+	for range 3 {
+		w.advance(tick)
+		w.settle()
+	}
+	w.requireInLine(nodes(2, 2)...)
+}

@@ -57,6 +57,9 @@ type cache struct {
 	inLine map[string][]pool.Node
 }
 
+// empty reports whether nothing is known, so that the next reconciliation reads everything.
+func (c cache) empty() bool { return c.servers == nil && len(c.details)+len(c.inLine) == 0 }
+
 // details are what is expensive to read.
 type details struct {
 	maxConn map[haproxy.ServerID]int

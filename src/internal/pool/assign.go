@@ -130,6 +130,15 @@ func (a *assignment) awaitsReplacement(s *Slot) bool {
 	return true
 }
 
+// awaitsOverflow reports whether the slot still serves a node that waits for a server of its own, added at runtime.
+func (a *assignment) awaitsOverflow(s *Slot, waiting []Node) bool {
+	if a.replaced[s.Addr] || !slices.ContainsFunc(waiting, func(n Node) bool { return n.Addr == s.Addr }) {
+		return false
+	}
+	a.replaced[s.Addr] = true
+	return true
+}
+
 func (a *assignment) give(n Node, s *Slot) {
 	a.of[n.Addr] = s
 	a.taken[s.ID] = true

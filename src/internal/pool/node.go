@@ -61,6 +61,8 @@ type Node struct {
 	Weight int
 	// Reduced is set in the warning state, when Weight is still the node's ordinary weight: see Shares.
 	Reduced bool
+	// Returning is set for a healthy node that comes into service after its return delay; its Health is Unchecked until then.
+	Returning bool
 	// MaxConn is how many connections it takes at once, 0 for no limit.
 	MaxConn int
 	// SNI is the name that its certificate must have; the zero value is none.

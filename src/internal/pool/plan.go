@@ -27,7 +27,7 @@ type Plan struct {
 	Waiting []Node
 	// Draining are the slots that still wait for their last request.
 	Draining []haproxy.ServerID
-	// Held are the slots that should leave and stay, because no other server is up in HAProxy yet.
+	// Held are the slots that should leave and stay, because what replaces them is not up in HAProxy yet.
 	Held []haproxy.ServerID
 }
 
@@ -90,6 +90,9 @@ func Make(nodes []Node, b Backend) Plan {
 	assigned := assign(nodes, b.Slots)
 	for _, n := range nodes {
 		s := assigned.of[n.Addr]
+		if n.Returning {
+			p.coming++
+		}
 		switch {
 		case s == nil && n.Health.Serves():
 			p.Waiting = append(p.Waiting, n)
@@ -116,6 +119,8 @@ func Make(nodes []Node, b Backend) Plan {
 		p.repairCheck(&b.Slots[i])
 		switch s := &b.Slots[i]; {
 		case assigned.taken[s.ID]:
+		case b.MayGrow && s.Usable() && assigned.awaitsOverflow(s, p.Waiting):
+			p.Held = append(p.Held, s.ID)
 		case assigned.awaitsReplacement(s):
 			if assigned.health[s.Addr].Serves() {
 				p.Held = append(p.Held, s.ID)
@@ -264,7 +269,7 @@ func (p *planner) drain(s *Slot) {
 // replaced reports whether another slot comes into service: a node's that is not up yet, or one that leaves and is given to
 // a node that waits. A slot that must be given away itself is not replaced.
 func (p *planner) replaced(s *Slot) bool {
-	if p.coming > 0 {
+	if p.coming > 0 || p.backend.MayGrow && len(p.Waiting) > 0 {
 		return true
 	}
 	for kind, n := range p.wanted {

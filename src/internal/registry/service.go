@@ -156,6 +156,13 @@ func hasRun(c *api.HealthCheck) bool {
 	return c.Output != "" || c.Type == "" || c.Type == "ttl"
 }
 
+const (
+	// defaultTimeout is Consul's for script checks, the longest of its defaults.
+	defaultTimeout = 30 * time.Second
+	// delivery is time for a result's way from the agent through the servers to the handler.
+	delivery = 2 * time.Second
+)
+
 // defaultInterval is for a check whose interval Consul does not tell, as versions before 1.9 do not.
 const defaultInterval = time.Minute
 
@@ -174,8 +181,11 @@ func firstCheckWithin(entry []byte) time.Duration {
 		if err != nil {
 			continue
 		}
-		timeout, _ := time.ParseDuration(c.Timeout) // "" is Consul's default, which is short beside an interval
-		longest = max(longest, interval+timeout)
+		timeout, err := time.ParseDuration(c.Timeout)
+		if err != nil || timeout == 0 {
+			timeout = defaultTimeout
+		}
+		longest = max(longest, interval+timeout+delivery)
 	}
 	if longest == 0 {
 		return defaultInterval

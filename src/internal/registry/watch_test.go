@@ -224,7 +224,7 @@ func TestACheckThatFailsWithoutOutputCountsAsFailedAfterItsInterval(t *testing.T
 	require.Equal(t, pool.Unchecked, first.Nodes[0].Health)
 	assert.Empty(t, first.Problems)
 	w.untilTicking(t)
-	w.clock.Advance(11 * time.Second)
+	w.clock.Advance(13 * time.Second)
 	select {
 	case s := <-w.published:
 		t.Fatalf("too early: %+v", s)
@@ -234,7 +234,7 @@ func TestACheckThatFailsWithoutOutputCountsAsFailedAfterItsInterval(t *testing.T
 	second := <-w.published
 	assert.Equal(t, pool.Critical, second.Nodes[0].Health)
 	assert.Equal(t, pool.Passing, second.Nodes[1].Health)
-	assert.Contains(t, fmt.Sprint(second.Problems), "critical without output for longer than its interval and timeout (12s)")
+	assert.Contains(t, fmt.Sprint(second.Problems), "critical without output for longer than its interval and timeout (14s)")
 }
 
 // What Consul said last before it was away is no verdict, however old it is: checks have not run meanwhile.
@@ -267,8 +267,9 @@ func TestACheckThatGetsItsResultStartsAnew(t *testing.T) {
 
 func TestTheTimeForAFirstResult(t *testing.T) {
 	for checks, want := range map[string]time.Duration{
-		`[{"Interval":"30s","Timeout":"10s"},{"Interval":"1m"}]`: time.Minute,
-		`[{"Interval":"30s","Timeout":"10s"}]`:                   40 * time.Second,
+		`[{"Interval":"30s","Timeout":"10s"},{"Interval":"1m"}]`: 92 * time.Second,
+		`[{"Interval":"30s","Timeout":"10s"}]`:                   42 * time.Second,
+		`[{"Interval":"10s","Timeout":"0s"}]`:                    42 * time.Second,
 		`[{"Interval":"","Timeout":""}]`:                         defaultInterval,
 		`[]`:                                                     defaultInterval,
 		`5`:                                                      defaultInterval,
