@@ -110,7 +110,7 @@ func TestLastServerStaysInServiceUntilHAProxysCheckOfItsReplacementPasses(t *tes
 	harness.SetNode(t, harness.NodeB, `{"delay": "1500ms"}`)
 	b.Register(t, "b", harness.NodeB, harness.NodePort)
 	b.Maintain(t, "a", true)
-	b.WaitLog(t, "should leave and stays in service")
+	b.WaitLog(t, "should leave but stays in service")
 	assert.Equal(t, harness.Up.Status, b.Slots(t, harness.Backend)[nodeA].Status)
 	b.WaitSlot(t, harness.Backend, nodeB, harness.Up)
 	b.WaitSlot(t, harness.Backend, nodeA, harness.InMaintenance)

@@ -117,11 +117,11 @@ func (n *notices) serving(p Pool, nodes []pool.Node, slots []pool.Slot) {
 func (n *notices) held(p Pool, slots []haproxy.ServerID) {
 	detail := ""
 	if len(slots) > 0 {
-		detail = fmt.Sprintf("pool %s: %s should leave and stays in service until what replaces it is up in HAProxy", p.Name, slots[0])
+		detail = fmt.Sprintf("pool %s: %s should leave but stays in service until what replaces it is up in HAProxy", p.Name, slots[0])
 	}
 	n.status.SetDetail("held in "+p.Name, detail)
 	if detail != n.heldDetail[p.Name] && detail != "" {
-		n.log.Warn("a slot should leave and stays in service until what replaces it is up in HAProxy", "pool", p.Name, "slot", slots[0].String())
+		n.log.Warn("a slot should leave but stays in service until what replaces it is up in HAProxy", "pool", p.Name, "slot", slots[0].String())
 	}
 	n.heldDetail[p.Name] = detail
 }

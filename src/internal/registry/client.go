@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -32,10 +33,12 @@ const (
 type Client struct {
 	service string
 	url     string
-	// tokenFile is read at every query: a token that was rotated is used at once.
+	// tokenFile is read at every query.
 	tokenFile string
-	http      *http.Client
-	cache     cache
+	// token is what the last query had.
+	token atomic.Value
+	http  *http.Client
+	cache cache
 	// size is how long the last answer was, in bytes.
 	size atomic.Int64
 	// acl queries what a token may do.
@@ -123,7 +126,12 @@ func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"?"+params.Encode(), nil)
+	c.token.Store(token)
+	target := c.url
+	if len(params) > 0 {
+		target += "?" + params.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("query Consul for service %q: %w", c.service, err)
 	}
@@ -131,6 +139,9 @@ func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error)
 		req.Header.Set("X-Consul-Token", token)
 	}
 	resp, err := c.http.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		err = fmt.Errorf("%w (Consul does not run there: see systemctl status consul)", err)
+	}
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("query Consul for service %q: %w", c.service, err)
 	}
@@ -154,6 +165,13 @@ func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error)
 		return Snapshot{}, fmt.Errorf("Consul's answer for service %q: %w", c.service, err)
 	}
 	return snap, nil
+}
+
+// tokenChanged reports whether a query would now have another token than the last one.
+func (c *Client) tokenChanged() bool {
+	last, queried := c.token.Load().(string)
+	token, err := readToken(c.tokenFile)
+	return queried && err == nil && token != last
 }
 
 // tokenHint says where the token comes from that Consul refuses.

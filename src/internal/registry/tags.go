@@ -149,7 +149,8 @@ func (s *settings) setPools(pools []string, value string) error {
 		s.pools = slices.Compact(known)
 	}
 	if len(unknown) > 0 {
-		return fmt.Errorf("unknown pool %s (known: %s)", strings.Join(unknown, ", "), strings.Join(pools, ", "))
+		return fmt.Errorf("unknown pool %s (known, separated by commas without spaces: %s), so the node is in: %s",
+			strings.Join(unknown, ", "), strings.Join(pools, ", "), strings.Join(s.pools, ", "))
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func TestTagsOfPools(t *testing.T) {
 		"by name":              {tags: []string{"haproxy.pools=archive"}, want: []string{"archive"}},
 		"several":              {tags: []string{"haproxy.pools=default,archive,default"}, want: []string{"archive", "default"}},
 		"pools wins over pow":  {tags: []string{"haproxy.pools=archive", "haproxy.pow=false"}, want: []string{"archive"}},
-		"one of them unknown":  {tags: []string{"haproxy.pools=archive,fast"}, want: []string{"archive"}, problem: `unknown pool "fast" (known: default, archive); it is ignored`},
+		"one of them unknown":  {tags: []string{"haproxy.pools=archive,fast"}, want: []string{"archive"}, problem: `unknown pool "fast" (known, separated by commas without spaces: default, archive), so the node is in: archive; it is ignored`},
 		"all unknown":          {tags: []string{"haproxy.pools=fast"}, want: []string{"default"}, problem: `unknown pool "fast"`},
 		"an empty list":        {tags: []string{"haproxy.pools="}, want: []string{"default"}, problem: `unknown pool ""`},
 		"no pool for pow":      {tags: []string{"haproxy.pow=true"}, want: []string{"default"}, problem: "there is no pool pow; it is ignored"},

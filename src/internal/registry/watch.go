@@ -131,7 +131,7 @@ func (w *Watcher) Restart() {
 }
 
 // Refresh keeps the last answer up to date until the context ends: it looks host names up, new ones at once and all of them
-// at intervals, and notices checks that should have had a result by now.
+// at intervals, and notices checks that should have had a result by now, and a token that was replaced.
 func (w *Watcher) Refresh(ctx context.Context) {
 	ticker := w.clock.NewTicker(refreshInterval)
 	defer ticker.Stop()
@@ -146,6 +146,9 @@ func (w *Watcher) Refresh(ctx context.Context) {
 		case <-second.Chan():
 			if w.unchecked.overdue() {
 				w.republish()
+			}
+			if w.client.tokenChanged() {
+				w.Restart() // the query in flight has the old one
 			}
 			continue
 		case <-ticker.Chan():

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -276,4 +277,33 @@ func TestTheTimeForAFirstResult(t *testing.T) {
 	} {
 		assert.Equal(t, want, firstCheckWithin([]byte(`{"Checks":`+checks+`}`)), checks)
 	}
+}
+
+func TestAReplacedTokenEndsTheQueryInFlight(t *testing.T) {
+	tokens := make(chan string, 10)
+	held := make(chan struct{}, 10)
+	c := newConsul(t, func(w http.ResponseWriter, r *http.Request) {
+		tokens <- r.Header.Get("X-Consul-Token")
+		if r.URL.Query().Has("index") {
+			held <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		list(w, 5)
+	})
+	client, clock := c.client(t, "old"), clockwork.NewFakeClock()
+	w := NewWatcher(client, nil, hclog.NewNullLogger(), clock, &reporter{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() { w.Watch(ctx) })
+	group.Go(func() { w.Refresh(ctx) })
+	t.Cleanup(func() { cancel(); group.Wait() })
+	<-held
+	assert.Equal(t, []string{"old", "old"}, []string{<-tokens, <-tokens})
+	require.NoError(t, os.WriteFile(client.tokenFile, []byte("new\n"), 0o600))
+	require.Eventually(t, func() bool {
+		clock.Advance(time.Second)
+		return len(tokens) > 0
+	}, 10*time.Second, time.Millisecond)
+	assert.Equal(t, "new", <-tokens)
 }

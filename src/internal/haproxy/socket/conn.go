@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
@@ -52,6 +53,9 @@ func Dial(ctx context.Context, path string) (*Conn, error) {
 	nc, err := (&net.Dialer{Timeout: answerTimeout}).DialContext(ctx, "unix", path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w (HAProxy does not run, or somebody has removed its socket, which only a restart of HAProxy brings back)", err)
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		err = fmt.Errorf("%w (HAProxy does not run: see systemctl status haproxy)", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
