@@ -2,12 +2,12 @@ package mirror
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -44,11 +44,24 @@ func (a *appliedIndex) write(index uint64) {
 	if index == a.read() {
 		return
 	}
-	// Everybody may read it: the handlers run as several users.
-	err := renameio.WriteFile(a.path, []byte(strconv.FormatUint(index, 10)+"\n"), 0o644, renameio.WithStaticPermissions(0o644), sameFolder(a.path))
+	err := a.replace(strconv.FormatUint(index, 10) + "\n")
 	if err != nil && !a.failed {
 		a.log.Warn("cannot note which answer of Consul HAProxy has; when several iri-lb-handler run at once, the slower one may "+
 			"undo a change for a moment", "error", err)
 	}
 	a.failed = err != nil
+}
+
+// replace makes the file anew, because another user may own it. Everybody may read it. It is not synced to the disk, which
+// would cost every change milliseconds: after a crash of the host it means nothing.
+func (a *appliedIndex) replace(text string) error {
+	if err := os.Remove(a.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(a.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Chmod(0o644), f.Close())
 }
