@@ -149,3 +149,14 @@ func TestAMissingSocketIsNamed(t *testing.T) {
 	_, err := Dial(t.Context(), "/nowhere/admin.sock")
 	require.ErrorContains(t, err, "/nowhere/admin.sock")
 }
+
+func TestASocketWithoutHAProxySaysWhatToLookAt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	l.SetUnlinkOnClose(false)
+	require.NoError(t, l.Close())
+	_, err = Dial(t.Context(), path)
+	require.ErrorIs(t, err, ErrNoConnection)
+	assert.ErrorContains(t, err, "connection refused (HAProxy does not run: see systemctl status haproxy)")
+}
