@@ -12,7 +12,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
 
-// serving makes a world in which ten nodes serve, and returns it with its backends.
+// serving makes a world in which eight nodes serve, and returns it with its backends.
 func serving(t *testing.T) (*world, []view) {
 	t.Helper()
 	w := newWorld(t)

@@ -168,7 +168,7 @@ func TestDriftIsRepairedWhileASlotIsHeld(t *testing.T) {
 }
 
 // once is a fault of the first command that ends so.
-func once(w *world, end string, fault haproxytest.Fault) func(int, string) haproxytest.Fault {
+func once(end string, fault haproxytest.Fault) func(int, string) haproxytest.Fault {
 	done := false
 	return func(_ int, line string) haproxytest.Fault {
 		if done || !strings.HasSuffix(line, end) {
@@ -203,7 +203,7 @@ func TestAnAdmissionThatFailsIsRepeated(t *testing.T) {
 	loop(t, func(w *world) {
 		w.Receive(registry.Snapshot{Nodes: nodes(1, 1), Complete: true})
 		synctest.Wait()
-		w.haproxy.Do(func() { w.haproxy.Before = once(w, "health up", haproxytest.Lose) })
+		w.haproxy.Do(func() { w.haproxy.Before = once("health up", haproxytest.Lose) })
 		w.Receive(registry.Snapshot{Nodes: nodes(1, 2), Complete: true})
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
