@@ -30,7 +30,7 @@ func newCertificate() (pair string, err error) {
 	if err != nil {
 		return "", err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	secret, kerr := x509.MarshalECPrivateKey(key)
 	return block("CERTIFICATE", cert) + block("EC PRIVATE KEY", secret), errors.Join(err, kerr)
