@@ -49,13 +49,15 @@ def test_ports_of_somebody_else_are_named_before_anything_changes(play, lb):
 
 def test_bad_free_text_is_refused_before_anything_changes(play, lb):
     message = refused(play, lb, {
-        "haproxy_extra_frontend": "http-request set-header X-A b\nhtp-request deny", "haproxy_extra_backend": "nonsense",
-        "haproxy_more_pools": [{"name": "archive", "backend": "iri_archive_back", "slots": 1, "max_connections": 1, "route": "always_ture"}]})  # fmt: skip
+        "haproxy_extra_frontend": "http-request set-header X-A b\nhtp-request deny", "haproxy_extra_backend": "nonsense"})  # fmt: skip
     assert "haproxy_extra_frontend, line 2: unknown keyword 'htp-request' in 'frontend' section" in message
     assert "haproxy_extra_backend, line 1: unknown keyword 'nonsense' in 'backend' section" in message
-    assert "haproxy_more_pools, pool archive, route: " in message
     assert "[ALERT]" in message, "HAProxy's own words"
-    assert "haproxy_deny_regex: error detected while parsing ACL" in refused(play, lb, {"haproxy_deny_regex": "(unclosed"})
+
+
+def test_a_bad_route_of_a_pool_is_refused_before_anything_changes(play, lb):
+    pool = {"name": "archive", "backend": "iri_archive_back", "slots": 1, "max_connections": 1, "route": "always_ture"}
+    assert "haproxy_more_pools, pool archive, route: " in refused(play, lb, {"haproxy_more_pools": [pool]})
 
 
 def test_own_lines_may_name_files_of_the_host(play, lb):

@@ -131,5 +131,8 @@ func ReplaceCertificate(ctx context.Context, cfg Config, log hclog.Logger, certF
 	if err != nil {
 		return fmt.Errorf("haproxy.certificate: %w", err)
 	}
-	return mirror.ReplaceCertificate(ctx, cfg.HAProxy.AdminSockets, path, pair, log)
+	if err := mirror.ReplaceCertificate(ctx, cfg.HAProxy.AdminSockets, path, pair, log); err != nil {
+		return err
+	}
+	return touchLoaded(cfg.HAProxy.StateFile)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -51,10 +52,22 @@ func (c HAProxyConfig) tryPorts() (text string, err error) {
 // writeLoaded keeps what HAProxy has loaded as loaded.cfg beside the state file. The playbook compares it with the
 // configuration, and puts it back after a reload that failed.
 func writeLoaded(stateFile, text string) error {
-	dir := filepath.Dir(stateFile)
-	err := renameio.WriteFile(filepath.Join(dir, "loaded.cfg"), []byte(text), 0o600, renameio.WithStaticPermissions(0o600), renameio.WithTempDir(dir))
+	file := loadedFile(stateFile)
+	err := renameio.WriteFile(file, []byte(text), 0o600, renameio.WithStaticPermissions(0o600), renameio.WithTempDir(filepath.Dir(file)))
 	if err != nil {
-		return errors.Join(errors.New("HAProxy was reloaded, but the copy of what it has loaded could not be written"), err)
+		return fmt.Errorf("HAProxy was reloaded, but the copy of what it has loaded could not be written: %w", err)
 	}
 	return nil
 }
+
+// touchLoaded dates loaded.cfg after a certificate that HAProxy has taken without a reload. The playbook reloads HAProxy when
+// its certificate is newer.
+func touchLoaded(stateFile string) error {
+	now := time.Now()
+	if err := os.Chtimes(loadedFile(stateFile), now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("HAProxy has the certificate, but the copy of what it has loaded could not be dated: %w", err)
+	}
+	return nil
+}
+
+func loadedFile(stateFile string) string { return filepath.Join(filepath.Dir(stateFile), "loaded.cfg") }
