@@ -30,8 +30,9 @@ func refusedReloads(t *testing.T, b *bed) {
 	defer func() { _ = taken.Close() }()
 	good := b.Configuration(t)
 	b.Configure(t, good+"\nfrontend taken\n    bind "+taken.Addr().String()+"\n")
+	config := b.undisturbed(t) // or the proxy, which has the port as well, would pass for HAProxy
 	for range 5 {
-		code, log := b.Handler(t, "reload")
+		code, log := harness.RunProgram(t, "iri-lb-handler", "reload", "--config", config)
 		require.Equal(t, 1, code)
 		require.Contains(t, log, "is used by")
 		b.churn(t, time.Second)

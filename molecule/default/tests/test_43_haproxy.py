@@ -7,6 +7,11 @@ from conftest import changed, wait_for
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
 LOADED = "/var/lib/haproxy/loaded.cfg"
+WALLETS = """
+while :; do
+  curl -sk -o /dev/null -w '%{http_code}\\n' -H 'X-IOTA-API-Version: 1' -d '{"command": "getNodeInfo"}' https://127.0.0.1:14267/
+done
+"""
 TAKEN = "frontend taken\n    mode http\n    bind 127.0.0.1:8080\n"
 
 
@@ -70,25 +75,24 @@ def test_own_lines_may_name_files_of_the_host(play, lb):
 
 
 def test_a_reload_by_hand_with_a_taken_port_is_refused_and_pauses_nothing(lb):
-    before = lb.sh(f"cat {CONFIG}")
+    lb.sh(f"cp -p {CONFIG} /root/haproxy.cfg")
     worker = lb.sh("docker top haproxy -eo pid,cmd")
     with somebody_listens(lb):
         lb.sh(f"cat >> {CONFIG} <<'EOF'\n{TAKEN}EOF")
         try:
-            lb.sh("rm -f /tmp/codes; systemd-run --quiet --collect --unit wallets --property StandardOutput=append:/tmp/codes bash -c '"
-                  "while :; do curl -sk -o /dev/null -w \"%%{http_code}\\\\n\" -H \"X-IOTA-API-Version: 1\" "
-                  "-d \"{\\\\\"command\\\\\": \\\\\"getNodeInfo\\\\\"}\" https://127.0.0.1:14267/; done'")  # fmt: skip
+            lb.sh("rm -f /tmp/codes; cat > /tmp/wallets.sh <<'EOF'\n" + WALLETS + "EOF")
+            lb.sh("systemd-run --quiet --collect --unit wallets --property StandardOutput=append:/tmp/codes bash /tmp/wallets.sh")
             wait_for("traffic", lambda: lb.host.run("test -s /tmp/codes").rc == 0)
             assert lb.host.run("systemctl reload haproxy").rc != 0
             sent = int(lb.sh("wc -l < /tmp/codes"))
             wait_for("100 requests afterwards", lambda: int(lb.sh("wc -l < /tmp/codes")) > sent + 100, 60)
         finally:
             lb.sh("systemctl stop wallets")
-            lb.sh(f"cat > {CONFIG} <<'EOF'\n{before}\nEOF")
+            lb.sh(f"mv /root/haproxy.cfg {CONFIG}")
     codes = lb.sh("sort /tmp/codes | uniq -c").split()
     assert codes[1::2] == ["200"], codes
     assert lb.sh("docker top haproxy -eo pid,cmd") == worker
-    assert "port 127.0.0.1:8080 is used by python3" in lb.sh("journalctl -u haproxy -n 20 -o cat")
+    assert "port 127.0.0.1:8080 is used by python3" in lb.sh("journalctl -u haproxy -o cat --since -2min --grep 'is used by'")
 
 
 def test_a_failed_reload_puts_the_old_file_back_and_is_tried_again(play, lb):
