@@ -49,7 +49,7 @@ def cells(*texts):
 
 
 def kind(option):
-    return option["type"] + (f" ({', '.join(option['choices'])})" if "choices" in option else "")
+    return option["type"] + (f" ({', '.join(choice or 'empty' for choice in option['choices'])})" if "choices" in option else "")
 
 
 def shown(value):
