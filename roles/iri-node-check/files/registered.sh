@@ -15,7 +15,10 @@ defined='
   lower | .service, .services[]? | select(type == "object") | {id: (.id // .name), name}
     + (null, (.check, .checks[]? | select(type == "object") | {http, program: ((.args // .scriptargs // .script_args) | length > 0)}))'
 
+# Each of these files is one line without an end. One that is cut off is not read by Consul either.
 for folder in "$data/services" "$data/checks"; do
-  [ ! -d "$folder" ] || find "$folder" -type f ! -name '*.tmp' -exec jq --compact-output "$registered" {} +
+  [ ! -d "$folder" ] || find "$folder" -type f ! -name '*.tmp' -exec awk 1 {} + | jq --compact-output --raw-input "fromjson? | $registered"
 done
-[ ! -d "$config" ] || find "$config" -maxdepth 1 -name '*.json' -exec jq --compact-output "$defined" {} +
+
+# With a file that is no JSON Consul does not start.
+[ ! -d "$config" ] || find "$config" -maxdepth 1 -name '*.json' -exec jq --compact-output "$defined" {} \;
