@@ -1,9 +1,10 @@
 # shellcheck shell=sh
-# Prints those of its arguments (kind:name) that exist on this host. Changes nothing.
+# Prints those of its arguments (kind:name) that exist on this host; used:PATH if it is not an empty folder. Changes nothing.
 for item in "$@"; do
   name=${item#*:}
   case $item in
     path:*) [ -e "$name" ] || [ -L "$name" ] ;;
+    used:*) [ -e "$name" ] && { [ ! -d "$name" ] || ls -A "$name" | grep -qvx 'lost+found'; } ;;
     user:*) getent passwd "$name" ;;
     group:*) getent group "$name" ;;
     image:*) docker image inspect "$name" ;;
