@@ -122,7 +122,10 @@ def test_a_run_that_broke_off_is_made_good_by_the_next(play, lb):
     lb.sh("touch -d '+1 day' /etc/consul/secrets.json")  # a date in the future says nothing
     started = "docker inspect --format '{{.State.StartedAt}}' consul; systemctl show --property MainPID --value iri-lb-handler"
     before, worker = lb.sh(started).split(), lb.sh("docker top haproxy -eo pid,cmd")
-    run = play()
+    try:
+        run = play()
+    finally:
+        lb.sh("touch -r /etc/consul/consul.json /etc/consul/secrets.json")
     assert changed(run) > 0
     assert all(new != old for new, old in zip(lb.sh(started).split(), before, strict=True)), "Consul and the handler have read them"
     assert lb.sh("docker top haproxy -eo pid,cmd") != worker, "HAProxy has been reloaded"

@@ -4,7 +4,7 @@ for item in "$@"; do
   name=${item#*:}
   case $item in
     path:*) [ -e "$name" ] || [ -L "$name" ] ;;
-    used:*) [ -e "$name" ] && { [ ! -d "$name" ] || ls -A "$name" | grep -qvx 'lost+found'; } ;;
+    used:*) [ -e "$name" ] && { [ ! -d "$name" ] || find "$name/" -mindepth 1 -maxdepth 1 ! -name lost+found | grep -q .; } ;;
     user:*) getent passwd "$name" ;;
     group:*) getent group "$name" ;;
     image:*) docker image inspect "$name" ;;
