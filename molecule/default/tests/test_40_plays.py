@@ -105,7 +105,7 @@ def test_watch_mode_follows_consul(play, lb):
 
 def test_users_whitelist_file_and_own_lines_take_effect(play, lb):
     password_hash = lb.sh("openssl passwd -5 secret").strip()
-    play("--tags", "haproxy", "-e", json.dumps({
+    play("--tags", "haproxy,iri-lb-handler", "-e", json.dumps({
         "haproxy_remote_auth": True, "haproxy_users": {"alice": password_hash}, "haproxy_use_whitelist_file": True, "haproxy_whitelist": [],
         "haproxy_stats_https": True, "haproxy_stats_users": {"admin": password_hash}, "haproxy_bad_command": "forbidden.text",
         "haproxy_extra_frontend": "http-request set-header X-Extra yes", "haproxy_extra_backend": "option log-health-checks",
