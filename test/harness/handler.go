@@ -22,7 +22,9 @@ type HandlerConfig struct {
 	AdminSockets []string
 	MasterSocket string
 	StateFile    string
-	Certificate  string
+	// HAProxyFile is HAProxy's own configuration.
+	HAProxyFile string
+	Certificate string
 	// CAFile is for servers that are added at runtime when SlotOverflow is set.
 	CAFile         string
 	SlotOverflow   bool
@@ -45,7 +47,7 @@ func (h *HAProxy) HandlerConfig(t *testing.T, consulAddress string) HandlerConfi
 	t.Helper()
 	return HandlerConfig{
 		Consul: consulAddress, Service: "iri",
-		AdminSockets: []string{h.AdminSocket()}, MasterSocket: h.MasterSocket(), StateFile: h.StateFile(),
+		AdminSockets: []string{h.AdminSocket()}, MasterSocket: h.MasterSocket(), StateFile: h.StateFile(), HAProxyFile: h.ConfigFile(),
 		Pools: []HandlerPool{
 			{Name: "default", Backend: Backend, SNIMap: h.SNIMap(Backend)},
 			{Name: "pow", Backend: PoWBackend, SNIMap: h.SNIMap(PoWBackend), MaxConn: 1},
@@ -68,7 +70,8 @@ func (c HandlerConfig) WithoutSNI() HandlerConfig {
 func (c HandlerConfig) Write(t *testing.T, path string) {
 	t.Helper()
 	haproxy := map[string]any{
-		"admin_sockets": c.AdminSockets, "master_socket": c.MasterSocket, "state_file": c.StateFile, "slot_overflow": c.SlotOverflow,
+		"admin_sockets": c.AdminSockets, "master_socket": c.MasterSocket, "state_file": c.StateFile, "config_file": c.HAProxyFile,
+		"slot_overflow": c.SlotOverflow,
 	}
 	setUnlessEmpty(haproxy, "ca_file", c.CAFile)
 	setUnlessEmpty(haproxy, "certificate", c.Certificate)

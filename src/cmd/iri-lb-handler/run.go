@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/certificate"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/daemon"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/journal"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/preflight"
 )
 
 const usage = `Usage: iri-lb-handler COMMAND [flags]
@@ -31,6 +33,7 @@ Commands:
   certificate        give HAProxy the certificate of --cert and --key without a reload
   check-config       check the configuration file and exit
   check-certificate  check --cert and --key as certificate does, and change nothing
+  check-host         for the playbook: try the ports and HAProxy's configuration that standard input describes
   version            print the version
 
 Flags:
@@ -56,7 +59,7 @@ const (
 	exitUsage   = 3
 )
 
-var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "check-certificate", "version"}
+var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "check-certificate", "check-host", "version"}
 
 type options struct {
 	command, config string
@@ -146,12 +149,11 @@ func (o options) check() error {
 }
 
 func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error {
-	if opts.command == "check-certificate" {
-		pair, err := certificate.Load(opts.cert, opts.key, time.Now())
-		if err == nil {
-			_, _ = fmt.Fprintf(stdout, "%s and %s are valid: %s, until %s\n", opts.cert, opts.key, pair, pair.Leaf().NotAfter.UTC().Format(time.RFC3339))
-		}
-		return err
+	switch opts.command {
+	case "check-certificate":
+		return checkCertificate(opts, stdout)
+	case "check-host":
+		return checkHost(ctx, opts)
 	}
 	cfg, err := daemon.LoadConfig(opts.config)
 	if err != nil {
@@ -189,6 +191,24 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		return status(ctx, d, opts.json, stdout)
 	}
 	return d.Sync(ctx)
+}
+
+func checkCertificate(opts options, stdout io.Writer) error {
+	pair, err := certificate.Load(opts.cert, opts.key, time.Now())
+	if err == nil {
+		_, _ = fmt.Fprintf(stdout, "%s and %s are valid: %s, until %s\n", opts.cert, opts.key, pair, pair.Leaf().NotAfter.UTC().Format(time.RFC3339))
+	}
+	return err
+}
+
+func checkHost(ctx context.Context, opts options) error {
+	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
+	defer cancel()
+	req, err := preflight.Read(os.Stdin)
+	if err != nil {
+		return err
+	}
+	return preflight.Run(ctx, req)
 }
 
 func status(ctx context.Context, d *daemon.Daemon, asJSON bool, stdout io.Writer) error {

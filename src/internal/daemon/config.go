@@ -59,6 +59,8 @@ type HAProxyConfig struct {
 	AdminSockets []string `yaml:"admin_sockets"`
 	MasterSocket string   `yaml:"master_socket"`
 	StateFile    string   `yaml:"state_file"`
+	// ConfigFile is HAProxy's configuration. Before a reload its ports are tried; "": they are not.
+	ConfigFile string `yaml:"config_file"`
 	// SlotOverflow adds a server at runtime for each node that finds no slot.
 	SlotOverflow bool `yaml:"slot_overflow"`
 	// CAFile verifies the nodes behind such servers, as HAProxy sees the path.
@@ -89,6 +91,7 @@ func DefaultConfig() Config {
 			AdminSockets: []string{"/run/haproxy/admin.sock"},
 			MasterSocket: "/run/haproxy/master.sock",
 			StateFile:    "/var/lib/haproxy/srv.state",
+			ConfigFile:   "/etc/haproxy/haproxy.cfg",
 			Certificate:  "/etc/haproxy/ssl/certkey.pem",
 		},
 		Pools: []PoolConfig{
@@ -136,6 +139,7 @@ func (c Config) check() error {
 		c.HAProxy.checkSockets(),
 		checkPath("haproxy.master_socket", c.HAProxy.MasterSocket),
 		checkPath("haproxy.state_file", c.HAProxy.StateFile),
+		checkFile("haproxy.config_file", c.HAProxy.ConfigFile),
 		checkFile("haproxy.ca_file", c.HAProxy.CAFile),
 		checkSet("haproxy.certificate", c.HAProxy.Certificate),
 		checkFile("haproxy.certificate", c.HAProxy.Certificate),

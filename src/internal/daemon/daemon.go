@@ -13,7 +13,6 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/certificate"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy/socket"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/status"
@@ -121,13 +120,6 @@ func (d *Daemon) Status(ctx context.Context) (status.Status, error) {
 	return st, errors.Join(errs...)
 }
 
-// Reload makes the first HAProxy read its configuration again without losing a slot: see mirror.Mirror.Reload.
-func (d *Daemon) Reload(ctx context.Context) error {
-	return d.mirrors[0].Reload(ctx, d.cfg.HAProxy.StateFile, func(ctx context.Context) error {
-		return socket.Reload(ctx, d.cfg.HAProxy.MasterSocket)
-	})
-}
-
 // ReplaceCertificate gives every HAProxy the certificate and key of two PEM files without a reload: see
 // mirror.ReplaceCertificate. Consul and its token are not needed.
 func ReplaceCertificate(ctx context.Context, cfg Config, log hclog.Logger, certFile, keyFile string) error {
@@ -139,5 +131,8 @@ func ReplaceCertificate(ctx context.Context, cfg Config, log hclog.Logger, certF
 	if err != nil {
 		return fmt.Errorf("haproxy.certificate: %w", err)
 	}
-	return mirror.ReplaceCertificate(ctx, cfg.HAProxy.AdminSockets, path, pair, log)
+	if err := mirror.ReplaceCertificate(ctx, cfg.HAProxy.AdminSockets, path, pair, log); err != nil {
+		return err
+	}
+	return touchLoaded(cfg.HAProxy.StateFile)
 }
