@@ -22,6 +22,7 @@ type HandlerConfig struct {
 	AdminSockets []string
 	MasterSocket string
 	StateFile    string
+	NodesFile    string
 	Certificate  string
 	// CAFile is for servers that are added at runtime when SlotOverflow is set.
 	CAFile         string
@@ -45,7 +46,7 @@ func (h *HAProxy) HandlerConfig(t *testing.T, consulAddress string) HandlerConfi
 	t.Helper()
 	return HandlerConfig{
 		Consul: consulAddress, Service: "iri",
-		AdminSockets: []string{h.AdminSocket()}, MasterSocket: h.MasterSocket(), StateFile: h.StateFile(),
+		AdminSockets: []string{h.AdminSocket()}, MasterSocket: h.MasterSocket(), StateFile: h.StateFile(), NodesFile: h.Dir + "/nodes.json",
 		Pools: []HandlerPool{
 			{Name: "default", Backend: Backend, SNIMap: h.SNIMap(Backend)},
 			{Name: "pow", Backend: PoWBackend, SNIMap: h.SNIMap(PoWBackend), MaxConn: 1},
@@ -81,7 +82,7 @@ func (c HandlerConfig) Write(t *testing.T, path string) {
 		pools = append(pools, pool)
 	}
 	text, err := yaml.Marshal(map[string]any{
-		"consul": consul, "service": c.Service, "haproxy": haproxy, "pools": pools,
+		"consul": consul, "service": c.Service, "nodes_file": c.NodesFile, "haproxy": haproxy, "pools": pools,
 		"return_delay": c.ReturnDelay.String(), "drain_timeout": c.DrainTimeout.String(), "resync_interval": c.ResyncInterval.String(),
 		"listen": c.Listen, "log_level": c.LogLevel,
 	})

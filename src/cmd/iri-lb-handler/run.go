@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ Commands:
   sync               compare once, change what differs, and exit
   plan               print what sync would change, and change nothing
   status             print nodes, slots and states; with --json for programs
+  node               add, remove or list nodes in Consul's catalog (see node --help)
   reload             reload HAProxy without losing a slot (systemctl reload haproxy)
   certificate        give HAProxy the certificate of --cert and --key without a reload
   check-config       check the configuration file and exit
@@ -56,7 +58,7 @@ const (
 	exitUsage   = 3
 )
 
-var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "check-certificate", "version"}
+var commands = []string{"run", "sync", "plan", "status", "node", "reload", "certificate", "check-config", "check-certificate", "version"}
 
 type options struct {
 	command, config string
@@ -67,6 +69,9 @@ type options struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "node" {
+		return runNode(ctx, args[1:], os.Stdin, stdout, stderr)
+	}
 	opts, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -17,6 +17,9 @@ import (
 // reconcileTimeout bounds one reconciliation, with the wait for the lock.
 const reconcileTimeout = 15 * time.Second
 
+// firstAnswer is how long Sync waits for Consul's first answer before it uses the list on the disk.
+const firstAnswer = time.Second
+
 // LongestTurn is how long a turn of the loop may take: one admission and one reconciliation.
 const LongestTurn = 2 * reconcileTimeout
 
@@ -48,6 +51,8 @@ type Source interface {
 	Confirm(ctx context.Context) (registry.Snapshot, error)
 	// Restart forgets the last answer, because it is in doubt.
 	Restart()
+	// Saved is the list on the disk, for a start without Consul; false when there is none.
+	Saved() (registry.Snapshot, bool)
 }
 
 // Mirror keeps one HAProxy in line with the registry.
@@ -74,6 +79,8 @@ type Mirror struct {
 
 	// applied is the index of the snapshot that HAProxy has, also when another process has applied it.
 	applied *appliedIndex
+	// filled is set once Sync has given HAProxy the nodes of the list on the disk.
+	filled bool
 	// refuseOutdated makes a reconciliation with an older snapshot fail with errOutdated.
 	refuseOutdated bool
 
@@ -125,7 +132,7 @@ func (m *Mirror) Sync(ctx context.Context) error {
 func (m *Mirror) syncOnce(ctx context.Context) error {
 	var err error
 	// Without the lock: while Consul hangs, the daemon must still reach HAProxy.
-	if m.snapshot, err = m.source.Once(ctx); err != nil {
+	if m.snapshot, err = m.query(ctx); err != nil {
 		return err
 	}
 	m.notices.problems(m.snapshot.Problems)
@@ -139,6 +146,28 @@ func (m *Mirror) syncOnce(ctx context.Context) error {
 		err = m.syncSnapshot(ctx)
 	}
 	return err
+}
+
+// query asks Consul. Until HAProxy has been filled once, Consul has a second: then HAProxy gets the nodes of the list on the
+// disk.
+func (m *Mirror) query(ctx context.Context) (registry.Snapshot, error) {
+	saved, ok := m.source.Saved()
+	if !ok || m.filled {
+		return m.source.Once(ctx)
+	}
+	short, cancel := context.WithTimeout(ctx, firstAnswer)
+	defer cancel()
+	snap, err := m.source.Once(short)
+	if err == nil {
+		return snap, nil
+	}
+	m.snapshot = saved
+	if failed := m.syncSnapshot(ctx); failed != nil {
+		return snap, errors.Join(err, failed)
+	}
+	m.filled = true
+	m.log.Warn("Consul has not answered yet; HAProxy has the nodes of the last list on the disk, and loses none", "nodes", len(saved.Nodes))
+	return snap, err
 }
 
 // syncSnapshot reconciles, and admits slots whose nodes answer instead of leaving them to HAProxy's next check.
@@ -182,12 +211,14 @@ func (m *Mirror) reconcile(ctx context.Context, why reason) (deferred bool, err 
 		if err != nil {
 			return false, err
 		}
-		if m.refuseOutdated && m.applied.read() > m.snapshot.Index {
+		// The list on the disk removes nothing, and may be older than it needs to be: it is written when a node changes.
+		known := !m.snapshot.FromDisk
+		if known && m.refuseOutdated && m.applied.read() > m.snapshot.Index {
 			unlock()
 			return false, errOutdated
 		}
 		deferred, confirm, err := m.attempts(ctx, why)
-		if err == nil && !confirm {
+		if known && err == nil && !confirm {
 			m.applied.write(m.snapshot.Index)
 		}
 		unlock()

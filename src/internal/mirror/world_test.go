@@ -193,6 +193,7 @@ func named(name string) func(*registry.Node) {
 // source answers with its snapshots.
 type source struct {
 	snap, second       registry.Snapshot
+	saved              *registry.Snapshot
 	err, confirmErr    error
 	confirms, restarts int
 }
@@ -205,6 +206,13 @@ func (s *source) Confirm(context.Context) (registry.Snapshot, error) {
 }
 
 func (s *source) Restart() { s.restarts++ }
+
+func (s *source) Saved() (registry.Snapshot, bool) {
+	if s.saved == nil {
+		return registry.Snapshot{}, false
+	}
+	return *s.saved, true
+}
 
 var errNoAnswer = errors.New("no answer")
 
