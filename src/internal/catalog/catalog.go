@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -176,7 +177,7 @@ func (c *Client) Remove(ctx context.Context, what string) (Change, error) {
 
 // DeregisterCommand is how a node is deregistered at an agent, on the agent's host.
 func (c *Client) DeregisterCommand(id string) string {
-	return fmt.Sprintf(`curl -H "X-Consul-Token: $%s" -X PUT '%s/v1/agent/service/deregister/%s'`, TokenVariable, strings.TrimSuffix(c.opts.Address, "/"), id)
+	return fmt.Sprintf(`curl -H "X-Consul-Token: $%s" -X PUT '%s/v1/agent/service/deregister/%s'`, TokenVariable, strings.TrimSuffix(c.opts.Address, "/"), url.PathEscape(id))
 }
 
 // Apply makes the entries of iri_nodes equal to the list, and leaves what others have registered alone. When one entry of the

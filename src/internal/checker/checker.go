@@ -187,8 +187,11 @@ func (c *Checker) note(k key, n registry.Node, h pool.Health, line string) {
 		return
 	}
 	level := hclog.Info
-	if h != pool.Passing {
+	switch {
+	case h != pool.Passing:
 		level = hclog.Warn
+	case !known:
+		level = hclog.Debug // two thousand lines at every start help nobody
 	}
 	c.log.Log(level, "a node of the catalog is "+h.String(), "node", n.ID, "address", n.Addr.String(), "check", line)
 	wake(c.judged)

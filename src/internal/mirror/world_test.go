@@ -224,6 +224,7 @@ type recorder struct {
 	holding                    bool
 	failed, succeeded          int
 	converged                  int
+	applied                    []registry.Snapshot
 }
 
 func (r *recorder) Executed(_ string, err error) {
@@ -232,10 +233,11 @@ func (r *recorder) Executed(_ string, err error) {
 		r.refused++
 	}
 }
-func (r *recorder) Drifted(_ string, n int) { r.drifted += n }
-func (r *recorder) Guarded(g GuardResult)   { r.guarded = append(r.guarded, g) }
-func (r *recorder) Holding(h bool)          { r.holding = h }
-func (r *recorder) Converged(time.Duration) { r.converged++ }
+func (r *recorder) Drifted(_ string, n int)     { r.drifted += n }
+func (r *recorder) Guarded(g GuardResult)       { r.guarded = append(r.guarded, g) }
+func (r *recorder) Holding(h bool)              { r.holding = h }
+func (r *recorder) Applied(s registry.Snapshot) { r.applied = append(r.applied, s) }
+func (r *recorder) Converged(time.Duration)     { r.converged++ }
 func (r *recorder) Reconciled(_ time.Duration, err error) {
 	if err != nil {
 		r.failed++

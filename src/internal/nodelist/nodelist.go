@@ -52,11 +52,11 @@ type List struct {
 
 // key tells a node from another one that had its ID before.
 type key struct {
-	id   string
-	addr netip.AddrPort
+	id, agent string
+	addr      netip.AddrPort
 }
 
-func keyOf(n registry.Node) key { return key{n.ID, n.Addr} }
+func keyOf(n registry.Node) key { return key{n.ID, n.Agent, n.Addr} }
 
 // New is the list in the file at path, "" for none. The file is not touched yet.
 func New(path, service string, log hclog.Logger, clock clockwork.Clock) *List {
