@@ -76,6 +76,7 @@ func runNode(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	}
 	if err := opts.execute(ctx, stdin, stdout); err != nil {
 		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: error: %v\n", err)
+		hintAtRoot(stderr, err, "node "+opts.command)
 		return exitFailed
 	}
 	return 0

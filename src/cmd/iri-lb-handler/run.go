@@ -89,12 +89,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitChanges
 	case err != nil:
 		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: error: %v\n", err)
-		if errors.Is(err, fs.ErrPermission) {
-			_, _ = fmt.Fprintf(stderr, "iri-lb-handler: hint: run it as root: sudo iri-lb-handler %s\n", opts.command)
-		}
+		hintAtRoot(stderr, err, opts.command)
 		return exitFailed
 	}
 	return 0
+}
+
+func hintAtRoot(stderr io.Writer, err error, command string) {
+	if errors.Is(err, fs.ErrPermission) {
+		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: hint: run it as root: sudo iri-lb-handler %s\n", command)
+	}
 }
 
 // errChanges is plan's answer when there is something to do.

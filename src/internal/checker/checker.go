@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
+	"golang.org/x/time/rate"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
@@ -23,7 +24,12 @@ type Checker struct {
 	clock  clockwork.Clock
 	result func(pool.Health)
 
+	// lines limits the log when this host reaches none of two thousand nodes.
+	lines *rate.Limiter
+
 	mu sync.Mutex
+	// silenced is set while lines are left out.
+	silenced bool
 	// nodes are those to check.
 	nodes    map[key]registry.Node
 	verdicts map[key]pool.Health
@@ -45,6 +51,9 @@ func keyOf(n registry.Node) key {
 	return key{n.ID, n.Addr, n.TLS, n.SNI.String(), n.Check.Options, n.Check.Interval}
 }
 
+// maxLines is how many verdicts that change at once are a line each.
+const maxLines = 50
+
 // New makes a checker. It checks nothing yet. result is told every verdict, for metrics.
 func New(runner *Runner, log hclog.Logger, clock clockwork.Clock, result func(pool.Health)) *Checker {
 	return &Checker{
@@ -59,7 +68,7 @@ func New(runner *Runner, log hclog.Logger, clock clockwork.Clock, result func(po
 			}
 			return runner.Check(ctx, req.Address+" "+n.Check.Options, client, req.Limits)
 		},
-		log: log, clock: clock, result: result,
+		log: log, clock: clock, result: result, lines: rate.NewLimiter(rate.Every(time.Second), maxLines),
 		nodes: map[key]registry.Node{}, verdicts: map[key]pool.Health{},
 		listed: make(chan struct{}, 1), judged: make(chan struct{}, 1),
 	}
@@ -186,13 +195,27 @@ func (c *Checker) note(k key, n registry.Node, h pool.Health, line string) {
 	if !listed || known && before == h {
 		return
 	}
-	level := hclog.Info
-	switch {
-	case h != pool.Passing:
-		level = hclog.Warn
-	case !known:
-		level = hclog.Debug // two thousand lines at every start help nobody
-	}
-	c.log.Log(level, "a node of the catalog is "+h.String(), "node", n.ID, "address", n.Addr.String(), "check", line)
+	c.log.Log(c.level(h, known), "a node of the catalog is "+h.String(), "node", n.ID, "address", n.Addr.String(), "check", line)
 	wake(c.judged)
+}
+
+// level is that of the line about a new verdict. Two thousand lines at once help nobody.
+func (c *Checker) level(h pool.Health, known bool) hclog.Level {
+	if h == pool.Passing && !known {
+		return hclog.Debug
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.silenced
+	c.silenced = !c.lines.AllowN(c.clock.Now(), 1)
+	switch {
+	case c.silenced && !before:
+		c.log.Warn("more nodes of the catalog have a new verdict; `iri-lb-handler status` shows all")
+		return hclog.Debug
+	case c.silenced:
+		return hclog.Debug
+	case h == pool.Passing:
+		return hclog.Info
+	}
+	return hclog.Warn
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +156,26 @@ func TestACheckThatCannotBeMadeIsAFailure(t *testing.T) {
 	<-b.changed
 	assert.Equal(t, pool.Critical, b.health(node("a", time.Minute)))
 	assert.Contains(t, b.log.String(), "not an address")
+}
+
+func TestManyNewVerdictsAreAFewLines(t *testing.T) {
+	b := newBench(t)
+	var nodes []registry.Node
+	for i := range 90 {
+		nodes = append(nodes, node(fmt.Sprint(i), time.Hour))
+		b.set(fmt.Sprint(i), nodecheck.Critical, nil)
+	}
+	b.run()
+	b.Receive(list(nodes...))
+	for range nodes {
+		<-b.checked
+	}
+	require.Eventually(t, func() bool {
+		return !slices.ContainsFunc(nodes, func(n registry.Node) bool { return b.health(n) != pool.Critical })
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, b.clock.BlockUntilContext(t.Context(), len(nodes)), "all loops wait for their interval")
+	assert.Equal(t, maxLines, strings.Count(b.log.String(), "a node of the catalog is critical"))
+	assert.Equal(t, 1, strings.Count(b.log.String(), "more nodes of the catalog have a new verdict"))
 }
 
 func TestANodeThatIsGoneIsNotCheckedAnyMore(t *testing.T) {
