@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -79,8 +80,6 @@ type Mirror struct {
 
 	// applied is the index of the snapshot that HAProxy has, also when another process has applied it.
 	applied *appliedIndex
-	// filled is set once Sync has given HAProxy the nodes of the list on the disk.
-	filled bool
 	// refuseOutdated makes a reconciliation with an older snapshot fail with errOutdated.
 	refuseOutdated bool
 
@@ -108,15 +107,15 @@ func New(
 func (m *Mirror) Receive(snap registry.Snapshot) { m.inbox.put(snap) }
 
 // Sync makes one successful reconciliation with what Consul says now. It retries until the context ends, and then returns
-// what went wrong last. It does not wait for slots that drain: Consul calls its watch handlers one after the other, and the
+// what went wrong last, or until HAProxy has been filled from the disk for lack of an answer. It does not wait for slots that drain: Consul calls its watch handlers one after the other, and the
 // next event may be a failing node. A later call frees them.
 func (m *Mirror) Sync(ctx context.Context) error {
 	defer m.session.drop()
 	var logged string
 	for {
 		err := m.syncOnce(ctx)
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errFilled) {
+			return err
 		}
 		if what := connstatus.WithoutDigits(err); what != logged && ctx.Err() == nil {
 			logged = what
@@ -148,11 +147,13 @@ func (m *Mirror) syncOnce(ctx context.Context) error {
 	return err
 }
 
-// query asks Consul. Until HAProxy has been filled once, Consul has a second: then HAProxy gets the nodes of the list on the
-// disk.
+// errFilled ends Sync when HAProxy has the nodes of the list on the disk. The daemon, which has written the list, goes on.
+var errFilled = errors.New("HAProxy has the nodes of the last list on the disk, and loses none; the daemon goes on asking Consul")
+
+// query asks Consul. Where there is a list on the disk, Consul has a second: then HAProxy gets the nodes of the list.
 func (m *Mirror) query(ctx context.Context) (registry.Snapshot, error) {
 	saved, ok := m.source.Saved()
-	if !ok || m.filled {
+	if !ok {
 		return m.source.Once(ctx)
 	}
 	short, cancel := context.WithTimeout(ctx, firstAnswer)
@@ -165,9 +166,7 @@ func (m *Mirror) query(ctx context.Context) (registry.Snapshot, error) {
 	if failed := m.syncSnapshot(ctx); failed != nil {
 		return snap, errors.Join(err, failed)
 	}
-	m.filled = true
-	m.log.Warn("Consul has not answered yet; HAProxy has the nodes of the last list on the disk, and loses none", "nodes", len(saved.Nodes))
-	return snap, err
+	return snap, fmt.Errorf("Consul has not answered: %w; %w", err, errFilled)
 }
 
 // syncSnapshot reconciles, and admits slots whose nodes answer instead of leaving them to HAProxy's next check.
