@@ -64,6 +64,10 @@ test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 
 chaos: setup ## Break everything under traffic and write what was lost into docs/reliability.md
 	@RUN="$${RUN:-^TestChaos$$}" tools/go-test.sh -race -count=1 -tags integration -timeout 60m -v $(GO_TEST_FLAGS) -- ./test/chaos
 
+.PHONY: chaos-ha
+chaos-ha: setup ## Break three hosts with a virtual address, and write docs/high-availability.md (an hour)
+	@RUN="$${RUN:-^TestChaosHA$$}" tools/go-test.sh -count=1 -tags integration -timeout 90m -v $(GO_TEST_FLAGS) -- ./test/ha
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)
 	@tools/fuzz.sh
