@@ -8,10 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"testing"
 	"time"
-
-	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
 // addressWatch knows at any time which hosts have the virtual address.
@@ -20,12 +17,11 @@ type addressWatch struct {
 	done    chan struct{}
 	group   sync.WaitGroup
 
-	mu     sync.Mutex
-	has    map[string]bool
-	last   string // the host that got it last
-	moves  int
-	twice  time.Duration // how long several hosts have had it
-	second time.Time     // since when several have it
+	mu    sync.Mutex
+	has   map[string]bool
+	last  string // the host that got it last
+	moves int
+	log   []string
 }
 
 func watchAddress(address string, hosts []host) *addressWatch {
@@ -89,19 +85,12 @@ func (w *addressWatch) note(name string, has bool) {
 		return
 	}
 	w.has[name] = has
+	w.log = append(w.log, fmt.Sprintf("%s: %s has the address: %t", clock(time.Now()), name, has))
 	if has {
 		if w.last != "" && w.last != name {
 			w.moves++
 		}
 		w.last = name
-	}
-	several := len(w.owners()) > 1
-	switch {
-	case several && w.second.IsZero():
-		w.second = time.Now()
-	case !several && !w.second.IsZero():
-		w.twice += time.Since(w.second)
-		w.second = time.Time{}
 	}
 }
 
@@ -129,22 +118,14 @@ func (w *addressWatch) owner() (string, error) {
 func (w *addressWatch) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.moves, w.twice = 0, 0
+	w.moves, w.log = 0, nil
 }
 
-// counted is how often the address has moved, and for how long several hosts have had it.
-func (w *addressWatch) counted() (moves int, twice time.Duration) {
+// counted is how often the address has moved, and when.
+func (w *addressWatch) counted() (moves int, log string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.moves, w.twice
-}
-
-// oneOwnerWithin measures how long it takes until one host has the address.
-func (w *addressWatch) oneOwnerWithin(t *testing.T, limit time.Duration) time.Duration {
-	t.Helper()
-	began := time.Now()
-	harness.Eventually(t, limit, "one host has the virtual address", func() error { _, err := w.owner(); return err })
-	return time.Since(began)
+	return w.moves, strings.Join(w.log, "\n")
 }
 
 func (w *addressWatch) stop() {

@@ -39,6 +39,7 @@ type clients struct {
 	done    chan struct{}
 	group   sync.WaitGroup
 	began   time.Time
+	ended   time.Time // when they were stopped; the last requests end later
 
 	mu       sync.Mutex
 	sent     int
@@ -123,6 +124,7 @@ func newClient(everyRequestNew bool) *http.Client {
 
 // stop ends the clients when their last requests have ended.
 func (c *clients) stop() {
+	c.ended = time.Now()
 	close(c.done)
 	c.group.Wait()
 }
@@ -138,23 +140,13 @@ func (c *clients) gaps() (all []gap) {
 	defer c.mu.Unlock()
 	answered := slices.SortedFunc(slices.Values(c.answered), time.Time.Compare)
 	last := c.began
-	for _, now := range append(answered, time.Now()) {
+	for _, now := range append(answered, c.ended) {
 		if now.Sub(last) > breath {
 			all = append(all, gap{last, now})
 		}
 		last = now
 	}
 	return all
-}
-
-// longestGap is the longest one that began in that time, whether or not it is longer than a breath.
-func longestGap(gaps []gap, from time.Time) (longest time.Duration) {
-	for _, g := range gaps {
-		if g.to.After(from) {
-			longest = max(longest, g.length())
-		}
-	}
-	return longest
 }
 
 // lost are the failures that nobody may have: not in a gap, and not over a connection that had worked before or in a gap
