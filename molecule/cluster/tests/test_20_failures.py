@@ -1,0 +1,79 @@
+"""A host dies, and is replaced."""
+
+from conftest import ADDRESSES, HOSTS, changed, wait_for
+
+NODE = ADDRESSES[HOSTS[2]]  # runs on the third host and is registered at the second
+
+
+def test_the_address_moves_when_haproxy_stops(cluster):
+    (owner,) = cluster.owners()
+    cluster.sh(owner, "systemctl stop haproxy")
+    try:
+        wait_for("another owner", lambda: cluster.owners() not in ([], [owner]))
+        assert cluster.wallet() == (200, "node")
+    finally:
+        cluster.sh(owner, "systemctl start haproxy")
+
+
+def test_the_address_stays_when_the_handler_and_consul_stop(cluster):
+    (owner,) = cluster.owners()
+    cluster.sh(owner, "systemctl stop iri-lb-handler consul")
+    try:
+        for _ in range(5):
+            assert cluster.wallet() == (200, "node")
+        assert cluster.owners() == [owner]
+    finally:
+        cluster.sh(owner, "systemctl start consul iri-lb-handler")
+    wait_for("a healthy cluster", lambda: cluster.healthy(owner))
+
+
+def test_haproxy_starts_without_the_addresses_of_the_host(cluster):
+    """A host whose own address is another one, or not there yet."""
+    host = HOSTS[1]
+    configuration = cluster.sh(host, "cat /etc/haproxy/haproxy.cfg")
+    assert ADDRESSES[host] not in configuration
+    assert "bind *:10000" in configuration
+
+
+def test_the_first_host_of_the_inventory_is_replaced(cluster, play):
+    first = HOSTS[0]
+    secrets = cluster.secrets(HOSTS[1])
+    cluster.remove(first)
+    cluster.create(first)
+    play()
+    assert cluster.secrets(first) == secrets
+    for host in HOSTS:
+        wait_for(f"{host} sees a healthy cluster", lambda h=host: cluster.healthy(h), seconds=120)
+        wait_for(f"{host} serves the node", lambda h=host: NODE in cluster.up(h))
+
+
+def test_a_second_run_changes_nothing(play):
+    run = play()
+    assert [changed(run, host) for host in HOSTS] == [0, 0, 0]
+
+
+def test_a_host_with_other_secrets_is_refused(cluster, play):
+    """It belongs to another cluster, whose registrations would be lost."""
+    host, key = HOSTS[2], "/etc/consul/consul_key"
+    cluster.sh(host, f"cp -p {key} /root/key && rm {key} && head -c 32 /dev/urandom | base64 > {key} && chmod 400 {key}")
+    try:
+        run = play("--tags", "consul", check=False)
+    finally:
+        cluster.sh(host, f"mv -f /root/key {key}")
+    assert run.returncode != 0
+    text = " ".join(run.stdout.split())
+    assert f"{key} is not the same on all hosts" in text
+    assert "These hosts belong to different clusters" in text
+
+
+def test_restarts_are_made_one_after_the_other(cluster, play):
+    """Every server restarts, and the cluster has a leader that a majority follows at any time but for its election."""
+    before = {host: cluster.sh(host, "systemctl show consul -p ActiveEnterTimestampMonotonic --value") for host in HOSTS}
+    run = play("--tags", "consul", "-e", "consul_dns_enabled=true")
+    after = {host: cluster.sh(host, "systemctl show consul -p ActiveEnterTimestampMonotonic --value") for host in HOSTS}
+    assert all(after[host] != before[host] for host in HOSTS), run.stdout[-3000:]
+    # One clock: the hosts are containers of one machine.
+    starts = sorted(int(time) for time in after.values())
+    assert all(later - earlier > 1_000_000 for earlier, later in zip(starts, starts[1:])), starts
+    play("--tags", "consul")
+    wait_for("a healthy cluster", lambda: cluster.healthy(HOSTS[0]))
