@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +21,7 @@ type addressWatch struct {
 	mu    sync.Mutex
 	has   map[string]bool
 	last  string // the host that got it last
-	moves int
+	moves []time.Time
 	log   []string
 }
 
@@ -88,7 +89,7 @@ func (w *addressWatch) note(name string, has bool) {
 	w.log = append(w.log, fmt.Sprintf("%s: %s has the address: %t", clock(time.Now()), name, has))
 	if has {
 		if w.last != "" && w.last != name {
-			w.moves++
+			w.moves = append(w.moves, time.Now())
 		}
 		w.last = name
 	}
@@ -118,14 +119,14 @@ func (w *addressWatch) owner() (string, error) {
 func (w *addressWatch) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.moves, w.log = 0, nil
+	w.moves, w.log = nil, nil
 }
 
-// counted is how often the address has moved, and when.
-func (w *addressWatch) counted() (moves int, log string) {
+// counted is when the address has moved, and what else has happened to it.
+func (w *addressWatch) counted() (moves []time.Time, log string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.moves, strings.Join(w.log, "\n")
+	return slices.Clone(w.moves), strings.Join(w.log, "\n")
 }
 
 func (w *addressWatch) stop() {

@@ -149,8 +149,8 @@ func (c *clients) gaps() (all []gap) {
 	return all
 }
 
-// lost are the failures that nobody may have: not in a gap, and not over a connection that had worked before or in a gap
-// only. At a host's own address they do not count once the host was hit.
+// lost are the failures that nobody may have: those outside of gaps and moves of the address, which break the connections
+// that were open then. At a host's own address they do not count once the host was hit.
 func (c *clients) lost(t *testing.T, gaps []gap, hit map[string]time.Time) (count int) {
 	t.Helper()
 	c.mu.Lock()

@@ -23,12 +23,12 @@ func startNodes(t *testing.T) {
 	t.Helper()
 	harness.BuildStatic(t, "./src/cmd/iri-fake-node", "iri-fake-node-static")
 	_, _ = command(time.Minute, "docker", "rm", "--force", "--volumes", nodeHost)
-	_, err := command(time.Minute, "docker", "run", "--detach", "--name", nodeHost, "--network", network, "--ip", "172.31.77.40",
+	_, err := command(time.Minute, "docker", "run", "--detach", "--name", nodeHost, "--network", network, "--ip", "172.31.77.60",
 		"--cap-add", "NET_ADMIN", "--volume", harness.Program("iri-fake-node-static")+":/usr/local/bin/iri-fake-node:ro",
 		"--entrypoint", "bash", hostImage, "-c", fmt.Sprintf(
 			`for i in {1..%d}; do
-			   ip address add 172.31.77.$((40 + i))/24 dev eth0
-			   iri-fake-node -listen 172.31.77.$((40 + i)):14265 -name node-$i &
+			   ip address add 172.31.77.$((60 + i))/24 dev eth0
+			   iri-fake-node -listen 172.31.77.$((60 + i)):14265 -name node-$i &
 			 done
 			 wait`, nodeCount+1))
 	require.NoError(t, err)
@@ -45,7 +45,7 @@ func onNodes(script string) (string, error) {
 }
 
 // node is the address of the n-th node, from 1. The one after the last comes and goes in changeArrives.
-func node(n int) string { return fmt.Sprintf("172.31.77.%d", 40+n) }
+func node(n int) string { return fmt.Sprintf("172.31.77.%d", 60+n) }
 
 // nodes are the addresses of all of them.
 func nodes() (all []string) {
