@@ -24,8 +24,12 @@ help: ## List the targets
 demo: setup build ## Show the whole system at work on a throwaway host in Docker
 	@demo/run.sh
 
+.PHONY: demo-ha
+demo-ha: setup build ## Show three hosts with a virtual address, and what a wallet notices when one dies
+	@demo/ha.sh
+
 .PHONY: demo-clean
-demo-clean: ## Remove the host of the demo
+demo-clean: ## Remove the hosts of the demos
 	@demo/clean.sh
 
 .PHONY: build

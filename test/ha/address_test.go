@@ -21,8 +21,10 @@ type addressWatch struct {
 	mu    sync.Mutex
 	has   map[string]bool
 	last  string // the host that got it last
-	moves []time.Time
-	log   []string
+	moves int
+	// changes are when a host got the address or lost it.
+	changes []time.Time
+	log     []string
 }
 
 func watchAddress(address string, hosts []host) *addressWatch {
@@ -86,10 +88,11 @@ func (w *addressWatch) note(name string, has bool) {
 		return
 	}
 	w.has[name] = has
+	w.changes = append(w.changes, time.Now())
 	w.log = append(w.log, fmt.Sprintf("%s: %s has the address: %t", clock(time.Now()), name, has))
 	if has {
 		if w.last != "" && w.last != name {
-			w.moves = append(w.moves, time.Now())
+			w.moves++
 		}
 		w.last = name
 	}
@@ -119,14 +122,14 @@ func (w *addressWatch) owner() (string, error) {
 func (w *addressWatch) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.moves, w.log = nil, nil
+	w.moves, w.changes, w.log = 0, nil, nil
 }
 
-// counted is when the address has moved, and what else has happened to it.
-func (w *addressWatch) counted() (moves []time.Time, log string) {
+// counted is how often the address has moved, and when hosts got it or lost it.
+func (w *addressWatch) counted() (moves int, changes []time.Time, log string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.moves), strings.Join(w.log, "\n")
+	return w.moves, slices.Clone(w.changes), strings.Join(w.log, "\n")
 }
 
 func (w *addressWatch) stop() {

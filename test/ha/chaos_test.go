@@ -138,9 +138,9 @@ func (r row) run(t *testing.T, b *bed, seen *result) {
 // count takes the figures of the clients and the address.
 func (r *result) count(t *testing.T, b *bed, c *clients, began time.Time) {
 	gaps := c.gaps()
-	moves, log := b.address.counted()
+	moves, changes, log := b.address.counted()
 	t.Logf("the address:\n%s", log)
-	r.moves = len(moves)
+	r.moves = moves
 	for _, g := range gaps {
 		if g.length() > 300*time.Millisecond {
 			t.Logf("no answer at the virtual address for %s, from %s to %s", g.length().Round(time.Millisecond), clock(g.from), clock(g.to))
@@ -150,7 +150,7 @@ func (r *result) count(t *testing.T, b *bed, c *clients, began time.Time) {
 		}
 	}
 	r.sent, r.failed = c.figures()
-	for _, at := range moves {
+	for _, at := range changes {
 		gaps = append(gaps, gap{at, at})
 	}
 	r.lost = c.lost(t, gaps, b.hit)
@@ -225,8 +225,8 @@ func (b *bed) keep(seen *result, lasts time.Duration, hosts ...host) {
 
 // stays notes whether the address has stayed.
 func (r *result) stays(b *bed) {
-	if moves, _ := b.address.counted(); len(moves) > 0 {
-		r.check("the address stays", fmt.Errorf("it has moved %d times", len(moves)))
+	if moves, _, _ := b.address.counted(); moves > 0 {
+		r.check("the address stays", fmt.Errorf("it has moved %d times", moves))
 		return
 	}
 	r.check("the address stays", nil)

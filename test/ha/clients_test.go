@@ -21,7 +21,7 @@ const (
 	pace = 20 * time.Millisecond
 	// breath is the longest time without an answer that is no gap: on a machine with two cores an answer takes that long
 	// now and then although nothing is broken.
-	breath = 100 * time.Millisecond
+	breath = 200 * time.Millisecond
 )
 
 // failure is a request that got no answer from a node.

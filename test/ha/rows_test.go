@@ -26,7 +26,7 @@ var rows = []row{
 	{number: "13", fault: "keepalived is restarted", gap: planned, do: onOwner("systemctl restart keepalived")},
 	{number: "14", fault: "keepalived is reloaded", do: onOwner("systemctl reload keepalived")},
 
-	{number: "15", fault: "the network service (systemd-networkd) is restarted", before: networkd, do: restartNetwork},
+	{number: "15", fault: "the network service (systemd-networkd) is restarted", impossible: "no network service manages the interface of a container"},
 	{number: "16", fault: "the cable of the host with the address is pulled out, and put in after 10 s", gap: takeover, do: pullCable},
 	{number: "17", fault: "the host with the address cannot talk to the two others, for 10 s", gap: takeover, do: split},
 	{number: "18", fault: "the two others cannot hear the host with the address, for 10 s", gap: takeover, do: oneWay},
