@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"math/rand/v2"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -20,6 +21,23 @@ func reloads(t *testing.T, b *bed) {
 		b.RequireHandler(t, "reload")
 		b.churn(t, time.Second)
 	}
+}
+
+// refusedReloads: HAProxy would pause its listeners.
+func refusedReloads(t *testing.T, b *bed) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	good := b.Configuration(t)
+	b.Configure(t, good+"\nfrontend taken\n    bind "+taken.Addr().String()+"\n")
+	config := b.undisturbed(t) // or the proxy, which has the port as well, would pass for HAProxy
+	for range 5 {
+		code, log := harness.RunProgram(t, "iri-lb-handler", "reload", "--config", config)
+		require.Equal(t, 1, code)
+		require.Contains(t, log, "is used by")
+		b.churn(t, time.Second)
+	}
+	b.Configure(t, good)
 }
 
 func reloadByHand(t *testing.T, b *bed) {

@@ -33,6 +33,7 @@ var rows = []row{
 
 	{name: "HAProxy reloaded five times (`iri-lb-handler reload`)", mode: "daemon", do: reloads},
 	{name: "HAProxy reloaded five times (`iri-lb-handler reload`)", mode: "watch", do: reloads},
+	{name: "HAProxy reloaded five times (`iri-lb-handler reload`) while a port of its new configuration is taken", mode: "daemon", do: refusedReloads},
 	{name: "HAProxy reloaded by hand (SIGUSR2), which nobody should do", mode: "daemon", mayLose: true, do: reloadByHand},
 	{name: "HAProxy's container killed, started again", mode: "daemon", away: true, do: killHAProxy},
 	{name: "HAProxy's container killed, started again", mode: "watch", away: true, do: killHAProxy},

@@ -3,6 +3,9 @@
 package handler
 
 import (
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,4 +68,53 @@ func TestReloadWithBadConfigurationSaysWhyAndChangesNothing(t *testing.T) {
 		assert.Contains(t, log, "nonsense", "HAProxy's own words")
 	}
 	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.InService)
+}
+
+// A new worker that cannot bind makes HAProxy pause the listeners of the old one. So the reload is not tried.
+func TestReloadWithATakenPortIsRefusedAndLosesNothing(t *testing.T) {
+	b := newBed(t)
+	harness.StartNode(t, harness.NodeA)
+	b.Register(t, "a", harness.NodeA, harness.NodePort)
+	b.RequireHandler(t, "sync")
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.InService)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	good := b.Configuration(t)
+	b.Configure(t, good+"\nfrontend taken\n    bind "+taken.Addr().String()+"\n")
+	wallets := harness.StartWallets(b.URL)
+	wallets.WaitSent(t, 50)
+	old := b.Info(t, "Pid")
+
+	code, log := b.Handler(t, "reload")
+	assert.Equal(t, 1, code)
+	assert.Regexp(t, `haproxy.cfg:\d+: port `+taken.Addr().String()+` is used by handler.test \(process \d+\)`, log)
+	wallets.WaitSent(t, 300)
+	assert.Equal(t, old, b.Info(t, "Pid"))
+
+	b.Configure(t, good)
+	b.RequireHandler(t, "reload")
+	wallets.WaitSent(t, 50)
+	wallets.Stop(t)
+}
+
+func TestAReloadKeepsACopyOfWhatHAProxyHasLoaded(t *testing.T) {
+	b := newBed(t)
+	loaded := filepath.Join(b.Dir, "lib/loaded.cfg")
+	text := b.Configuration(t) + "# another\n"
+	b.Configure(t, text)
+	b.RequireHandler(t, "reload")
+	copied, err := os.ReadFile(loaded)
+	require.NoError(t, err)
+	assert.Equal(t, text, string(copied))
+	info, err := os.Stat(loaded)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+
+	b.Configure(t, strings.Replace(text, "    mode http\n", "    mode nonsense\n", 1))
+	code, _ := b.Handler(t, "reload", "--timeout", "5s")
+	assert.Equal(t, 1, code)
+	copied, err = os.ReadFile(loaded)
+	require.NoError(t, err)
+	assert.Equal(t, text, string(copied), "HAProxy has not loaded the bad one")
 }

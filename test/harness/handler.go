@@ -22,7 +22,10 @@ type HandlerConfig struct {
 	AdminSockets []string
 	MasterSocket string
 	StateFile    string
-	Certificate  string
+	// HAProxyFile is HAProxy's own configuration.
+	HAProxyFile string
+	NodesFile   string
+	Certificate string
 	// CAFile is for servers that are added at runtime when SlotOverflow is set.
 	CAFile         string
 	SlotOverflow   bool
@@ -45,7 +48,8 @@ func (h *HAProxy) HandlerConfig(t *testing.T, consulAddress string) HandlerConfi
 	t.Helper()
 	return HandlerConfig{
 		Consul: consulAddress, Service: "iri",
-		AdminSockets: []string{h.AdminSocket()}, MasterSocket: h.MasterSocket(), StateFile: h.StateFile(),
+		AdminSockets: []string{h.AdminSocket()}, MasterSocket: h.MasterSocket(), StateFile: h.StateFile(), HAProxyFile: h.ConfigFile(),
+		NodesFile: h.Dir + "/nodes.json",
 		Pools: []HandlerPool{
 			{Name: "default", Backend: Backend, SNIMap: h.SNIMap(Backend)},
 			{Name: "pow", Backend: PoWBackend, SNIMap: h.SNIMap(PoWBackend), MaxConn: 1},
@@ -68,7 +72,8 @@ func (c HandlerConfig) WithoutSNI() HandlerConfig {
 func (c HandlerConfig) Write(t *testing.T, path string) {
 	t.Helper()
 	haproxy := map[string]any{
-		"admin_sockets": c.AdminSockets, "master_socket": c.MasterSocket, "state_file": c.StateFile, "slot_overflow": c.SlotOverflow,
+		"admin_sockets": c.AdminSockets, "master_socket": c.MasterSocket, "state_file": c.StateFile, "config_file": c.HAProxyFile,
+		"slot_overflow": c.SlotOverflow,
 	}
 	setUnlessEmpty(haproxy, "ca_file", c.CAFile)
 	setUnlessEmpty(haproxy, "certificate", c.Certificate)
@@ -81,7 +86,7 @@ func (c HandlerConfig) Write(t *testing.T, path string) {
 		pools = append(pools, pool)
 	}
 	text, err := yaml.Marshal(map[string]any{
-		"consul": consul, "service": c.Service, "haproxy": haproxy, "pools": pools,
+		"consul": consul, "service": c.Service, "nodes_file": c.NodesFile, "haproxy": haproxy, "pools": pools,
 		"return_delay": c.ReturnDelay.String(), "drain_timeout": c.DrainTimeout.String(), "resync_interval": c.ResyncInterval.String(),
 		"listen": c.Listen, "log_level": c.LogLevel,
 	})

@@ -2,13 +2,14 @@
 
 import json
 import time
+from collections import Counter
 
 import pytest
 
 from conftest import changed, wait_for
 
 RESIDENT = ("-e", "iri_node_check_mode=resident")
-BOTH = (*RESIDENT, "-e", "consul_enable_script_checks=true")
+PROGRAMS = ("-e", "consul_enable_script_checks=true")
 NODES = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
 TAGS = {"127.0.0.13": ["haproxy.pow=true"]}
 
@@ -25,31 +26,35 @@ def ask(lb, query, options=""):
     return int(status), text
 
 
-def test_nodes_checked_by_programs_do_not_lose_their_check(play, lb):
-    run = play(*RESIDENT, check=False)
-    assert run.returncode != 0
-    text = " ".join(run.stdout.split())
-    assert "would lose the checks of 127.0.0.11:14265, 127.0.0.12:14265, 127.0.0.13:14265" in text
-    assert "-e consul_enable_script_checks=true" in text
+def refused(play, *arguments):
+    """What a play printed that stopped before it changed anything."""
+    run = play(*arguments, check=False)
+    assert run.returncode != 0, run.stdout[-3000:]
     assert changed(run) == 0
-    assert not lb.host.file("/etc/systemd/system/iri-node-check.service").exists
+    return " ".join(run.stdout.split())
 
 
-def test_resident_mode_is_refused_while_consul_does_not_answer(play, lb):
-    lb.sh("systemctl stop consul")
+def end_check(lb, address):
+    """Deregisters the check alone, as documented for a change of its kind."""
+    lb.operator('curl -sS --fail-with-body -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X PUT '
+                f"http://localhost:8500/v1/agent/check/deregister/service:{address}:14265")  # fmt: skip
+
+
+def test_nodes_checked_by_programs_do_not_lose_their_check(play, lb):
+    lb.sh("systemctl stop consul")  # what is registered is known all the same
     try:
-        run = play(*RESIDENT, check=False)
+        text = refused(play, *RESIDENT)
     finally:
         lb.sh("systemctl start consul")
-    assert run.returncode != 0
-    assert "does not say which checks its nodes have" in " ".join(run.stdout.split())
-    assert changed(run) == 0
+    assert "would lose the checks of 127.0.0.11:14265, 127.0.0.12:14265, 127.0.0.13:14265" in text
+    assert "Set consul_enable_script_checks to true" in text
+    assert not lb.host.file("/etc/systemd/system/iri-node-check.service").exists
     for address in NODES:
         lb.wait_up(address, seconds=40)
 
 
 def test_the_service_runs_beside_checks_that_are_programs(play, lb):
-    play(*BOTH)
+    play(*RESIDENT, *PROGRAMS)
     for unit in ("iri-node-check.service", "iri-node-check.socket"):
         assert lb.host.service(unit).is_running, lb.host.run("journalctl -u iri-node-check -n 30").stdout
         assert lb.host.service(unit).is_enabled
@@ -59,6 +64,7 @@ def test_the_service_runs_beside_checks_that_are_programs(play, lb):
 
 def test_nodes_switch_one_by_one(lb):
     for address in NODES:
+        end_check(lb, address)
         lb.register_http(address, TAGS.get(address, ()))
         wait_for(f"{address} is checked by HTTP", lambda a=address: "HTTP GET" in consul_check(lb, a)["Output"])
         assert consul_check(lb, address)["Status"] == "passing"
@@ -66,7 +72,7 @@ def test_nodes_switch_one_by_one(lb):
 
 
 def test_consul_then_runs_no_programs_at_all(play, lb):
-    play(*RESIDENT)
+    play()  # the mode is kept
     assert '"enable_script_checks": false' in lb.sh("cat /etc/consul/consul.json")
     for address in NODES:
         lb.wait_up(address)
@@ -74,7 +80,18 @@ def test_consul_then_runs_no_programs_at_all(play, lb):
     answer = lb.operator("curl -s -H \"X-Consul-Token: $CONSUL_HTTP_TOKEN\" -X PUT "
                          f"-d '{json.dumps(service)}' http://localhost:8500/v1/agent/service/register")  # fmt: skip
     assert "Scripts are disabled" in answer
-    assert changed(play(*RESIDENT)) == 0
+    assert changed(play()) == 0
+
+
+@pytest.mark.parametrize("change, expected", [
+    ("iri_node_check_mode=exec", "127.0.0.11:14265, 127.0.0.12:14265, 127.0.0.13:14265 on"),
+    ("iri_node_check_port=9300", "Set iri_node_check_port back to 9295"),
+    ("lb_service_name=other", "lb_service_name is other, but no node is registered under that name"),
+    ("consul_data_dir=/srv/consul", "Set consul_data_dir back to /var/lib/consul"),
+    ("iri_node_check_mode=", "iri_node_check_mode is given as an empty value"),
+])  # fmt: skip
+def test_a_setting_that_would_take_nodes_out_is_refused(play, change, expected):
+    assert expected in refused(play, "-e", change)
 
 
 def test_a_failing_node_leaves_and_returns(lb):
@@ -131,15 +148,32 @@ def test_a_restart_refuses_no_check_and_changes_no_verdict(lb):
         lb.wait_up(address, seconds=40)
 
 
-def test_exec_mode_removes_the_service(play, lb):
-    play(*BOTH)
+def watch(lb, seconds):
+    """What wallets get meanwhile, and what the checks of all nodes say."""
+    statuses, outputs = Counter(), set()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        statuses += Counter(lb.wallet("getNodeInfo")[0] for _ in range(5))
+        outputs |= {consul_check(lb, address)["Output"][:8] for address in NODES}
+    return statuses, outputs
+
+
+def test_exec_mode_removes_the_service_and_no_node_notices(play, lb):
+    """Also when the check was not deregistered first: in Consul the old one then runs on beside the new one."""
+    play(*PROGRAMS)
     for address in NODES:
+        if address != "127.0.0.12":
+            end_check(lb, address)
         lb.register(address, TAGS.get(address, ()))
         lb.wait_up(address)
-    play()
+    assert "would lose the checks of" in refused(play)  # too early
+    play("-e", "iri_node_check_mode=exec")
     for path in ("/etc/systemd/system/iri-node-check.service", "/etc/systemd/system/iri-node-check.socket", "/etc/iri-node-check"):
         assert not lb.host.file(path).exists, path
     assert lb.host.run("ss -Hltn | grep -q :9295").rc != 0
+    statuses, outputs = watch(lb, 40)
+    assert set(statuses) == {200}, statuses
+    assert outputs == {"OK: IRI "}, "a check of the resident service runs on"
     assert changed(play()) == 0
 
 

@@ -1,11 +1,13 @@
 """The uninstall removes what the install created, and nothing else."""
 
+import json
+
 from conftest import changed
 
 UNINSTALL = ("--tags=uninstall", "-e", "uninstall_playbook=yes")
 GONE = [
     "/etc/consul", "/var/lib/consul", "/etc/haproxy/haproxy.cfg", "/etc/haproxy/ssl", "/var/lib/haproxy", "/run/haproxy",
-    "/etc/iri-lb-handler", "/etc/iri-lb-haproxy", "/etc/tmpfiles.d/iri-lb-haproxy.conf", "/usr/local/lib/iri-lb-haproxy",
+    "/etc/iri-lb-handler", "/var/lib/iri-lb-handler", "/etc/iri-lb-haproxy", "/etc/tmpfiles.d/iri-lb-haproxy.conf", "/usr/local/lib/iri-lb-haproxy",
     "/usr/local/bin/iri-lb-handler", "/usr/local/bin/iri-node-check", "/etc/systemd/system/consul.service",
     "/etc/systemd/system/haproxy.service", "/etc/systemd/system/iri-lb-handler.service",
     "/etc/systemd/system/iri-node-check.service", "/etc/systemd/system/iri-node-check.socket", "/etc/iri-node-check",
@@ -58,3 +60,16 @@ def test_without_docker_the_message_names_the_variable(play, lb):
     assert run.returncode != 0
     assert "-e install_docker=true" in " ".join(run.stdout.split())
     assert changed(run) == 0
+
+
+def test_bad_free_text_on_a_new_host_stops_before_packages_users_and_services(play, lb):
+    run = play("-e", json.dumps({"haproxy_extra_frontend": "http-request set-header X-A b\nhtp-request deny"}), check=False)
+    try:
+        assert run.returncode != 0
+        assert "haproxy_extra_frontend, line 2: unknown keyword 'htp-request' in 'frontend' section" in " ".join(run.stdout.split())
+        assert changed(run) <= 5, "the record and the image"
+        assert not lb.host.user("consul").exists
+        assert lb.sh("ls -d /etc/consul /var/lib/haproxy /usr/local/bin/iri-lb-handler 2>/dev/null || true") == ""
+    finally:
+        play(*UNINSTALL)
+    assert not lb.host.file("/etc/iri-lb-haproxy").exists

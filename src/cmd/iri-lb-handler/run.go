@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/certificate"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/daemon"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/journal"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/preflight"
 )
 
 const usage = `Usage: iri-lb-handler COMMAND [flags]
@@ -27,10 +29,12 @@ Commands:
   sync               compare once, change what differs, and exit
   plan               print what sync would change, and change nothing
   status             print nodes, slots and states; with --json for programs
+  node               add, remove or list nodes in Consul's catalog (see node --help)
   reload             reload HAProxy without losing a slot (systemctl reload haproxy)
   certificate        give HAProxy the certificate of --cert and --key without a reload
   check-config       check the configuration file and exit
   check-certificate  check --cert and --key as certificate does, and change nothing
+  check-host         for the playbook: try the ports and HAProxy's configuration that standard input describes
   version            print the version
 
 Flags:
@@ -56,7 +60,9 @@ const (
 	exitUsage   = 3
 )
 
-var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "check-certificate", "version"}
+var commands = []string{
+	"run", "sync", "plan", "status", "node", "reload", "certificate", "check-config", "check-certificate", "check-host", "version",
+}
 
 type options struct {
 	command, config string
@@ -67,6 +73,9 @@ type options struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "node" {
+		return runNode(ctx, args[1:], os.Stdin, stdout, stderr)
+	}
 	opts, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -84,12 +93,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitChanges
 	case err != nil:
 		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: error: %v\n", err)
-		if errors.Is(err, fs.ErrPermission) {
-			_, _ = fmt.Fprintf(stderr, "iri-lb-handler: hint: run it as root: sudo iri-lb-handler %s\n", opts.command)
-		}
+		hintAtRoot(stderr, err, opts.command)
 		return exitFailed
 	}
 	return 0
+}
+
+func hintAtRoot(stderr io.Writer, err error, command string) {
+	if errors.Is(err, fs.ErrPermission) {
+		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: hint: run it as root: sudo iri-lb-handler %s\n", command)
+	}
 }
 
 // errChanges is plan's answer when there is something to do.
@@ -146,12 +159,11 @@ func (o options) check() error {
 }
 
 func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error {
-	if opts.command == "check-certificate" {
-		pair, err := certificate.Load(opts.cert, opts.key, time.Now())
-		if err == nil {
-			_, _ = fmt.Fprintf(stdout, "%s and %s are valid: %s, until %s\n", opts.cert, opts.key, pair, pair.Leaf().NotAfter.UTC().Format(time.RFC3339))
-		}
-		return err
+	switch opts.command {
+	case "check-certificate":
+		return checkCertificate(opts, stdout)
+	case "check-host":
+		return checkHost(ctx, opts)
 	}
 	cfg, err := daemon.LoadConfig(opts.config)
 	if err != nil {
@@ -189,6 +201,24 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		return status(ctx, d, opts.json, stdout)
 	}
 	return d.Sync(ctx)
+}
+
+func checkCertificate(opts options, stdout io.Writer) error {
+	pair, err := certificate.Load(opts.cert, opts.key, time.Now())
+	if err == nil {
+		_, _ = fmt.Fprintf(stdout, "%s and %s are valid: %s, until %s\n", opts.cert, opts.key, pair, pair.Leaf().NotAfter.UTC().Format(time.RFC3339))
+	}
+	return err
+}
+
+func checkHost(ctx context.Context, opts options) error {
+	ctx, cancel := context.WithTimeout(ctx, opts.timeout)
+	defer cancel()
+	req, err := preflight.Read(os.Stdin)
+	if err != nil {
+		return err
+	}
+	return preflight.Run(ctx, req)
 }
 
 func status(ctx context.Context, d *daemon.Daemon, asJSON bool, stdout io.Writer) error {

@@ -31,6 +31,8 @@ type Config struct {
 	Service string        `yaml:"service"`
 	HAProxy HAProxyConfig `yaml:"haproxy"`
 	Pools   []PoolConfig  `yaml:"pools"`
+	// NodesFile keeps the last list of nodes for a start without Consul; "" for none.
+	NodesFile string `yaml:"nodes_file"`
 	// WarningPercent is the share of its weight that a node in Consul's warning state keeps, 1 to 100.
 	WarningPercent int `yaml:"warning_percent"`
 	// GuardPercent is the share of the serving nodes, at least three, that one answer of Consul may take out without being
@@ -59,6 +61,8 @@ type HAProxyConfig struct {
 	AdminSockets []string `yaml:"admin_sockets"`
 	MasterSocket string   `yaml:"master_socket"`
 	StateFile    string   `yaml:"state_file"`
+	// ConfigFile is HAProxy's configuration. Before a reload its ports are tried; "": they are not.
+	ConfigFile string `yaml:"config_file"`
 	// SlotOverflow adds a server at runtime for each node that finds no slot.
 	SlotOverflow bool `yaml:"slot_overflow"`
 	// CAFile verifies the nodes behind such servers, as HAProxy sees the path.
@@ -89,12 +93,14 @@ func DefaultConfig() Config {
 			AdminSockets: []string{"/run/haproxy/admin.sock"},
 			MasterSocket: "/run/haproxy/master.sock",
 			StateFile:    "/var/lib/haproxy/srv.state",
+			ConfigFile:   "/etc/haproxy/haproxy.cfg",
 			Certificate:  "/etc/haproxy/ssl/certkey.pem",
 		},
 		Pools: []PoolConfig{
 			{Name: registry.DefaultPool, Backend: "iri_back"},
 			{Name: registry.PoWPool, Backend: "iri_pow_back", MaxConn: 1},
 		},
+		NodesFile:      "/var/lib/iri-lb-handler/nodes.json",
 		WarningPercent: 25,
 		GuardPercent:   50,
 		DrainTimeout:   60 * time.Second,
@@ -136,10 +142,12 @@ func (c Config) check() error {
 		c.HAProxy.checkSockets(),
 		checkPath("haproxy.master_socket", c.HAProxy.MasterSocket),
 		checkPath("haproxy.state_file", c.HAProxy.StateFile),
+		checkFile("haproxy.config_file", c.HAProxy.ConfigFile),
 		checkFile("haproxy.ca_file", c.HAProxy.CAFile),
 		checkSet("haproxy.certificate", c.HAProxy.Certificate),
 		checkFile("haproxy.certificate", c.HAProxy.Certificate),
 		c.checkPools(),
+		checkNodesFile(c.NodesFile),
 		checkPercent("warning_percent", c.WarningPercent, 1),
 		checkPercent("guard_percent", c.GuardPercent, 0),
 		checkReturnDelay(c.ReturnDelay),
@@ -197,6 +205,13 @@ func (c HAProxyConfig) checkSockets() error {
 		}
 	}
 	return nil
+}
+
+func checkNodesFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	return checkPath("nodes_file", path)
 }
 
 // checkFile accepts the path of a file that commands name, or none.
@@ -301,7 +316,8 @@ func file(path string) (haproxy.Path, error) {
 	return haproxy.NewPath(path)
 }
 
-func (c Config) registryOptions() registry.Options {
+// RegistryOptions say what is queried in Consul, and what a node may be.
+func (c Config) RegistryOptions() registry.Options {
 	opts := registry.Options{
 		Address: c.Consul.Address, TokenFile: c.Consul.TokenFile, Service: c.Service, OwnPort: c.HAProxy.FrontendPort,
 	}
