@@ -24,8 +24,12 @@ help: ## List the targets
 demo: setup build ## Show the whole system at work on a throwaway host in Docker
 	@demo/run.sh
 
+.PHONY: demo-ha
+demo-ha: setup build ## Show three hosts with a virtual address, and what a wallet notices when one dies
+	@demo/ha.sh
+
 .PHONY: demo-clean
-demo-clean: ## Remove the host of the demo
+demo-clean: ## Remove the hosts of the demos
 	@demo/clean.sh
 
 .PHONY: build
@@ -63,6 +67,10 @@ test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 
 .PHONY: chaos
 chaos: setup ## Break everything under traffic and write what was lost into docs/reliability.md
 	@RUN="$${RUN:-^TestChaos$$}" tools/go-test.sh -race -count=1 -tags integration -timeout 60m -v $(GO_TEST_FLAGS) -- ./test/chaos
+
+.PHONY: chaos-ha
+chaos-ha: setup ## Break three hosts with a virtual address, and write docs/high-availability.md (an hour)
+	@RUN="$${RUN:-^TestChaosHA$$}" tools/go-test.sh -count=1 -tags integration -timeout 90m -v $(GO_TEST_FLAGS) -- ./test/ha
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Removes the host of the demo, including everything on it.
+# Removes the hosts of both demos, including everything on them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-docker container inspect iri-lb-demo >/dev/null 2>&1 || exit 0
-tools/host.sh remove iri-lb-demo
-echo "removed the host iri-lb-demo"
+for host in iri-lb-demo iri-lb-demo-{1,2,3,nodes}; do
+  docker container inspect "$host" >/dev/null 2>&1 || continue
+  tools/host.sh remove "$host"
+  echo "removed the host $host"
+done

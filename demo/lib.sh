@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Functions of the demo: printing, waiting, and querying the host. Source it after tools/lib.sh.
+# Functions of both demos: printing, waiting, the playbook, and querying a host. Source it after tools/lib.sh.
 
+# The host that on_host, haproxy_says and slots ask.
 HOST=iri-lb-demo
 
 # --- printing ----------------------------------------------------------------------------------------------
 
-STEPS=11
 step_number=0
 
 step() {
@@ -25,7 +25,7 @@ indent() { sed 's/^/      /'; }
 unseen() {
   printf '\nexpected, but not seen: %s\n' "$1" >&2
   printf 'look at: %s\n' "${2:-docker exec $HOST journalctl -u iri-lb-handler -u consul -u haproxy -n 50}" >&2
-  printf 'The host %s is left as it is. Remove it with: make demo-clean\n' "$HOST" >&2
+  printf 'What the demo has made is left as it is. Remove it with: make demo-clean\n' >&2
   exit 1
 }
 
@@ -45,6 +45,53 @@ wait_for() {
 }
 
 now_ms() { date +%s%3N; }
+
+# --- the playbook --------------------------------------------------------------------------------------------------
+
+PLAYBOOK_LOG=build/demo-playbook.log
+
+# play INVENTORY ARGUMENT…: runs the playbook.
+play() {
+  local inventory=$1
+  shift
+  local command=(ansible-playbook -i "$inventory" -v site.yml "$@"
+    -e "haproxy_image_archive=$CACHE/images/haproxy-3.0.tar" -e "consul_image_archive=$CACHE/images/consul-1.22.0.tar")
+  show "${command[*]}"
+  show "output in $PLAYBOOK_LOG"
+  local venv
+  venv=$(tools/venv.sh)
+  PATH="$venv/bin:$PATH" LC_ALL=C.UTF-8 "${command[@]}" >"$PLAYBOOK_LOG" 2>&1 &
+  follow_playbook $! || {
+    tail -n 30 "$PLAYBOOK_LOG" >&2
+    unseen "the playbook finishing without a failure" "$PLAYBOOK_LOG"
+  }
+  sed -n '/^PLAY RECAP/,$p' "$PLAYBOOK_LOG" | grep -v '^ *$' | indent
+}
+
+# follow_playbook PID: shows what the playbook is doing until it ends, and returns its exit code. On a terminal one line
+# follows the tasks; elsewhere only the plays are shown.
+follow_playbook() {
+  local pid=$1 play='' newest task
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 0.5
+    newest=$(last_title PLAY)
+    if [[ $newest != "$play" ]]; then
+      play=$newest
+      clear_line
+      show "· $play"
+    fi
+    if [[ -t 1 ]]; then
+      task=$(last_title TASK)
+      clear_line
+      printf '        %.90s' "$task"
+    fi
+  done
+  clear_line
+  wait "$pid"
+}
+
+# last_title PLAY|TASK: the most recent one in the playbook's output.
+last_title() { sed -n "s/^$1 \\[\\(.*\\)\\] \\**\$/\\1/p" "$PLAYBOOK_LOG" | tail -n 1; }
 
 # --- the host -----------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ cd "$(dirname "$0")/.."
 # shellcheck source=demo/lib.sh
 . demo/lib.sh
 
+STEPS=11
 WALLET_URL=https://127.0.0.1:14267/
 NODES=(node-1 node-2 node-3)
-PLAYBOOK_LOG=build/demo-playbook.log
 
 # address NODE: 127.0.0.11:14265 for node-1, and so on; all of 127.0.0.0/8 is the host itself.
 address() { echo "127.0.0.1${1#node-}:14265"; }
@@ -29,44 +29,8 @@ make_host() {
 
 run_playbook() {
   step "The playbook installs the load balancer"
-  local command=(ansible-playbook -i demo/inventory.yml -v site.yml
-    -e "haproxy_image_archive=$CACHE/images/haproxy-3.0.tar" -e "consul_image_archive=$CACHE/images/consul-1.22.0.tar")
-  show "${command[*]}"
-  show "output in $PLAYBOOK_LOG"
-  local venv
-  venv=$(tools/venv.sh)
-  PATH="$venv/bin:$PATH" LC_ALL=C.UTF-8 "${command[@]}" >"$PLAYBOOK_LOG" 2>&1 &
-  follow_playbook $! || {
-    tail -n 30 "$PLAYBOOK_LOG" >&2
-    unseen "the playbook finishing without a failure" "$PLAYBOOK_LOG"
-  }
-  sed -n '/^PLAY RECAP/,$p' "$PLAYBOOK_LOG" | grep -v '^ *$' | indent
+  play demo/inventory.yml
 }
-
-# follow_playbook PID: shows what the playbook is doing until it ends, and returns its exit code. On a terminal one line
-# follows the tasks; elsewhere only the plays are shown.
-follow_playbook() {
-  local pid=$1 play='' newest task
-  while kill -0 "$pid" 2>/dev/null; do
-    sleep 0.5
-    newest=$(last_title PLAY)
-    if [[ $newest != "$play" ]]; then
-      play=$newest
-      clear_line
-      show "· $play"
-    fi
-    if [[ -t 1 ]]; then
-      task=$(last_title TASK)
-      clear_line
-      printf '        %.90s' "$task"
-    fi
-  done
-  clear_line
-  wait "$pid"
-}
-
-# last_title PLAY|TASK: the most recent one in the playbook's output.
-last_title() { sed -n "s/^$1 \\[\\(.*\\)\\] \\**\$/\\1/p" "$PLAYBOOK_LOG" | tail -n 1; }
 
 start_nodes() {
   step "Three fake IRI nodes on the host; node-3 allows PoW"

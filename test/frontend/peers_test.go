@@ -24,33 +24,59 @@ func TestMarksAreSharedByPeers(t *testing.T) {
 	for _, h := range balancers {
 		h.Start(t)
 	}
-	asks := func(f *harness.HAProxy, source string) error {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: 2 * time.Second}
-		client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-			DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				return dialer.DialContext(ctx, network, addr)
-			},
-		}}
-		resp, err := client.Post(f.URL, "application/json", strings.NewReader(`{"command":"getNodeInfo"}`))
-		if err == nil {
-			_ = resp.Body.Close()
-		}
-		return err
+	require.NoError(t, requestFrom(balancers[1], "127.0.0.50"), "once is within its budget")
+	getMarked(t, balancers[0], "127.0.0.50")
+	awaitMark(t, balancers[1], "127.0.0.50")
+	assert.Error(t, requestFrom(balancers[1], "127.0.0.50"))
+	assert.NoError(t, requestFrom(balancers[1], "127.0.0.51"), "another source is listened to")
+}
+
+// TestMarksOutliveAReload: with one load balancer the process that a reload replaces teaches the new one.
+func TestMarksOutliveAReload(t *testing.T) {
+	h := startHAProxy(t, harness.Vars{"haproxy_source_max_requests": 2, "haproxy_abuser_time": "1m"})
+	getMarked(t, h, "127.0.0.50")
+	old := h.WorkerPID(t)
+	harness.Eventually(t, 10*time.Second, "the master takes the reload", func() error { _, err := harness.AskSocket(h.MasterSocket(), "reload"); return err })
+	require.NotEqual(t, old, h.WorkerPID(t))
+	awaitMark(t, h, "127.0.0.50")
+	assert.Error(t, requestFrom(h, "127.0.0.50"))
+	assert.NoError(t, requestFrom(h, "127.0.0.51"), "another source is listened to")
+}
+
+// requestFrom sends one request from a source address, on a connection of its own.
+func requestFrom(h *harness.HAProxy, source string) error {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: 2 * time.Second}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, addr)
+		},
+	}}
+	resp, err := client.Post(h.URL, "application/json", strings.NewReader(`{"command":"getNodeInfo"}`))
+	if err == nil {
+		_ = resp.Body.Close()
 	}
-	require.NoError(t, asks(balancers[1], "127.0.0.50"), "once is within its budget")
-	harness.Eventually(t, 10*time.Second, "the source is marked at the first load balancer", func() error {
-		if asks(balancers[0], "127.0.0.50") == nil {
+	return err
+}
+
+// getMarked makes a source exceed its budget until it is not answered any more.
+func getMarked(t *testing.T, h *harness.HAProxy, source string) {
+	t.Helper()
+	harness.Eventually(t, 10*time.Second, source+" is marked", func() error {
+		if requestFrom(h, source) == nil {
 			return fmt.Errorf("it is answered")
 		}
 		return nil
 	})
-	harness.Eventually(t, 20*time.Second, "the mark is at the second", func() error {
-		table, err := balancers[1].Command("show table iri_abusers")
-		if err == nil && !strings.Contains(table, "127.0.0.50") {
+}
+
+// awaitMark sends no request, because that could mark the source anew.
+func awaitMark(t *testing.T, h *harness.HAProxy, source string) {
+	t.Helper()
+	harness.Eventually(t, 20*time.Second, "the mark is there", func() error {
+		table, err := h.Command("show table iri_abusers")
+		if err == nil && !strings.Contains(table, source) {
 			err = fmt.Errorf("%s", table)
 		}
 		return err
 	})
-	assert.Error(t, asks(balancers[1], "127.0.0.50"))
-	assert.NoError(t, asks(balancers[1], "127.0.0.51"), "another source is listened to")
 }

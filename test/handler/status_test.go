@@ -29,7 +29,7 @@ func TestPlanAndStatusReportWithoutChangingAnything(t *testing.T) {
 
 	code, out = b.Handler(t, "status")
 	assert.Zero(t, code, out)
-	assert.Regexp(t, `(?m)^a +127\.0\.1\.1:14265 +passing +http\d+ +ready +5 +none +0 +\d+s ago$`, out)
+	assert.Regexp(t, `(?m)^a +127\.0\.1\.1:14265 +passing +http\d+ +ready +5 +none +0 +\d+s ago +test$`, out)
 	assert.Regexp(t, `(?m)^b +127\.0\.1\.2:14265 +critical +- +no slot `, out)
 
 	code, out = b.Handler(t, "status", "--json")

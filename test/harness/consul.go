@@ -46,16 +46,16 @@ func StartConsulWith(t *testing.T, mounts []string, args ...string) *Consul {
 	return c
 }
 
-// managementToken is the token of the tests' own client where Consul asks for one.
-const managementToken = "11111111-1111-1111-1111-111111111111"
+// ManagementToken is the token of the tests' own client where Consul asks for one.
+const ManagementToken = "11111111-1111-1111-1111-111111111111"
 
 // StartConsulWithACLs runs a server that refuses everybody without a token. The client has all rights.
 func StartConsulWithACLs(t *testing.T) *Consul {
 	t.Helper()
-	c := StartConsul(t, "-hcl", `acl { enabled = true default_policy = "deny" tokens { initial_management = "`+managementToken+
-		`" agent = "`+managementToken+`" } }`)
+	c := StartConsul(t, "-hcl", `acl { enabled = true default_policy = "deny" tokens { initial_management = "`+ManagementToken+
+		`" agent = "`+ManagementToken+`" } }`)
 	var err error
-	c.Client, err = api.NewClient(&api.Config{Address: c.Address, Token: managementToken})
+	c.Client, err = api.NewClient(&api.Config{Address: c.Address, Token: ManagementToken})
 	require.NoError(t, err)
 	Eventually(t, 20*time.Second, "Consul takes a policy", func() error {
 		_, _, err := c.ACL().PolicyCreate(&api.ACLPolicy{

@@ -24,6 +24,7 @@ type HandlerConfig struct {
 	StateFile    string
 	// HAProxyFile is HAProxy's own configuration.
 	HAProxyFile string
+	NodesFile   string
 	Certificate string
 	// CAFile is for servers that are added at runtime when SlotOverflow is set.
 	CAFile         string
@@ -48,6 +49,7 @@ func (h *HAProxy) HandlerConfig(t *testing.T, consulAddress string) HandlerConfi
 	return HandlerConfig{
 		Consul: consulAddress, Service: "iri",
 		AdminSockets: []string{h.AdminSocket()}, MasterSocket: h.MasterSocket(), StateFile: h.StateFile(), HAProxyFile: h.ConfigFile(),
+		NodesFile: h.Dir + "/nodes.json",
 		Pools: []HandlerPool{
 			{Name: "default", Backend: Backend, SNIMap: h.SNIMap(Backend)},
 			{Name: "pow", Backend: PoWBackend, SNIMap: h.SNIMap(PoWBackend), MaxConn: 1},
@@ -84,7 +86,7 @@ func (c HandlerConfig) Write(t *testing.T, path string) {
 		pools = append(pools, pool)
 	}
 	text, err := yaml.Marshal(map[string]any{
-		"consul": consul, "service": c.Service, "haproxy": haproxy, "pools": pools,
+		"consul": consul, "service": c.Service, "nodes_file": c.NodesFile, "haproxy": haproxy, "pools": pools,
 		"return_delay": c.ReturnDelay.String(), "drain_timeout": c.DrainTimeout.String(), "resync_interval": c.ResyncInterval.String(),
 		"listen": c.Listen, "log_level": c.LogLevel,
 	})

@@ -88,6 +88,8 @@ func PrepareHAProxies(t *testing.T, addresses []string, opts ...Option) []*HAPro
 			scheme = "https"
 		}
 		h.URL = fmt.Sprintf("%s://%s:%d/", scheme, addresses[i], h.Port)
+		// All of them share this machine, and each has its own address here.
+		text = strings.ReplaceAll(text, "bind *:"+peersPort, "bind "+addresses[i]+":"+peersPort)
 		h.Configure(t, place(text+o.sections, h.Dir, ports))
 		all = append(all, h)
 	}

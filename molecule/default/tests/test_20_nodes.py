@@ -86,6 +86,20 @@ def test_the_documented_command_deregisters_a_node(lb):
     wait_for("no slot", lambda: lb.slot("10.100.0.10") is None)
 
 
+def test_a_node_in_the_catalog_is_checked_by_the_load_balancer(lb):
+    assert lb.operator("iri-lb-handler node add 127.0.0.14 --check skip-limited=true --interval 1s") == "added 127.0.0.14:14265"
+    try:
+        lb.wait_up("127.0.0.14")
+        lb.node_state("127.0.0.14", behind=5)
+        lb.wait_down("127.0.0.14")
+        assert "catalog" in lb.operator("iri-lb-handler node list")
+        lb.node_state("127.0.0.14", behind=0)
+        lb.wait_up("127.0.0.14")
+    finally:
+        lb.operator("iri-lb-handler node remove 127.0.0.14")
+    wait_for("no slot", lambda: lb.slot("127.0.0.14") is None)
+
+
 def test_a_request_without_the_version_header_is_refused(lb):
     request = "curl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:14267/"
     assert lb.sh(f"{request} -d '{{\"command\": \"getNodeInfo\"}}'") == "400"

@@ -29,6 +29,7 @@ Commands:
   sync               compare once, change what differs, and exit
   plan               print what sync would change, and change nothing
   status             print nodes, slots and states; with --json for programs
+  node               add, remove or list nodes in Consul's catalog (see node --help)
   reload             reload HAProxy without losing a slot (systemctl reload haproxy)
   certificate        give HAProxy the certificate of --cert and --key without a reload
   check-config       check the configuration file and exit
@@ -59,7 +60,9 @@ const (
 	exitUsage   = 3
 )
 
-var commands = []string{"run", "sync", "plan", "status", "reload", "certificate", "check-config", "check-certificate", "check-host", "version"}
+var commands = []string{
+	"run", "sync", "plan", "status", "node", "reload", "certificate", "check-config", "check-certificate", "check-host", "version",
+}
 
 type options struct {
 	command, config string
@@ -70,6 +73,9 @@ type options struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "node" {
+		return runNode(ctx, args[1:], os.Stdin, stdout, stderr)
+	}
 	opts, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -87,12 +93,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitChanges
 	case err != nil:
 		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: error: %v\n", err)
-		if errors.Is(err, fs.ErrPermission) {
-			_, _ = fmt.Fprintf(stderr, "iri-lb-handler: hint: run it as root: sudo iri-lb-handler %s\n", opts.command)
-		}
+		hintAtRoot(stderr, err, opts.command)
 		return exitFailed
 	}
 	return 0
+}
+
+func hintAtRoot(stderr io.Writer, err error, command string) {
+	if errors.Is(err, fs.ErrPermission) {
+		_, _ = fmt.Fprintf(stderr, "iri-lb-handler: hint: run it as root: sudo iri-lb-handler %s\n", command)
+	}
 }
 
 // errChanges is plan's answer when there is something to do.

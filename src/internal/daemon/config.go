@@ -31,6 +31,8 @@ type Config struct {
 	Service string        `yaml:"service"`
 	HAProxy HAProxyConfig `yaml:"haproxy"`
 	Pools   []PoolConfig  `yaml:"pools"`
+	// NodesFile keeps the last list of nodes for a start without Consul; "" for none.
+	NodesFile string `yaml:"nodes_file"`
 	// WarningPercent is the share of its weight that a node in Consul's warning state keeps, 1 to 100.
 	WarningPercent int `yaml:"warning_percent"`
 	// GuardPercent is the share of the serving nodes, at least three, that one answer of Consul may take out without being
@@ -98,6 +100,7 @@ func DefaultConfig() Config {
 			{Name: registry.DefaultPool, Backend: "iri_back"},
 			{Name: registry.PoWPool, Backend: "iri_pow_back", MaxConn: 1},
 		},
+		NodesFile:      "/var/lib/iri-lb-handler/nodes.json",
 		WarningPercent: 25,
 		GuardPercent:   50,
 		DrainTimeout:   60 * time.Second,
@@ -144,6 +147,7 @@ func (c Config) check() error {
 		checkSet("haproxy.certificate", c.HAProxy.Certificate),
 		checkFile("haproxy.certificate", c.HAProxy.Certificate),
 		c.checkPools(),
+		checkNodesFile(c.NodesFile),
 		checkPercent("warning_percent", c.WarningPercent, 1),
 		checkPercent("guard_percent", c.GuardPercent, 0),
 		checkReturnDelay(c.ReturnDelay),
@@ -201,6 +205,13 @@ func (c HAProxyConfig) checkSockets() error {
 		}
 	}
 	return nil
+}
+
+func checkNodesFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	return checkPath("nodes_file", path)
 }
 
 // checkFile accepts the path of a file that commands name, or none.
@@ -305,7 +316,8 @@ func file(path string) (haproxy.Path, error) {
 	return haproxy.NewPath(path)
 }
 
-func (c Config) registryOptions() registry.Options {
+// RegistryOptions say what is queried in Consul, and what a node may be.
+func (c Config) RegistryOptions() registry.Options {
 	opts := registry.Options{
 		Address: c.Consul.Address, TokenFile: c.Consul.TokenFile, Service: c.Service, OwnPort: c.HAProxy.FrontendPort,
 	}

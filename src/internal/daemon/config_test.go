@@ -43,6 +43,7 @@ func TestABadConfigurationNamesTheKey(t *testing.T) {
 		"haproxy: {certificate: '/a b'}":                                "haproxy.certificate",
 		"haproxy: {certificate: ''}":                                    "haproxy.certificate: must not be empty",
 		"pools: [{name: default, backend: b, sni_map: x}]":              "pools[0].sni_map",
+		"nodes_file: nodes.json":                                        "nodes_file",
 		"warning_percent: 0":                                            "warning_percent",
 		"guard_percent: 101":                                            "guard_percent",
 		"return_delay: -1s":                                             "return_delay",

@@ -14,6 +14,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodelist"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/status"
 )
@@ -24,6 +25,7 @@ type Daemon struct {
 	log     hclog.Logger
 	clock   clockwork.Clock
 	watcher *registry.Watcher
+	list    *nodelist.List
 	mirrors []*mirror.Mirror
 	metrics *metrics
 	// statuses are of all connections that must work for the daemon to be ready.
@@ -32,7 +34,7 @@ type Daemon struct {
 
 // New makes a daemon. It connects to nothing yet.
 func New(cfg Config, log hclog.Logger, clock clockwork.Clock) (*Daemon, error) {
-	client, err := registry.NewClient(cfg.registryOptions())
+	client, err := registry.NewClient(cfg.RegistryOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +42,9 @@ func New(cfg Config, log hclog.Logger, clock clockwork.Clock) (*Daemon, error) {
 	d := &Daemon{
 		cfg: cfg, log: log, clock: clock, metrics: newMetrics(), statuses: []*connstatus.Status{consul},
 		watcher: registry.NewWatcher(client, registry.SystemLookup, log, clock, consul),
+		list:    nodelist.New(cfg.NodesFile, cfg.Service, log, clock),
 	}
+	d.watcher.Use(registry.Local{Judge: d.list.Judge, Saved: d.list.Load})
 	for _, path := range cfg.HAProxy.AdminSockets {
 		if err := d.add(path); err != nil {
 			return nil, err
@@ -60,7 +64,7 @@ func (d *Daemon) add(path string) error {
 		log, name = log.With("haproxy", path), name+" at "+path
 	}
 	st := connstatus.New(name, log, d.clock)
-	m := mirror.New(opts, mirror.DialSocket(path), probe(d.cfg.HAProxy.CAFile), d.watcher, log, d.clock, st, d.metrics.observer(opts, st, d.clock))
+	m := mirror.New(opts, mirror.DialSocket(path), probe(d.cfg.HAProxy.CAFile), d.watcher, log, d.clock, st, d.metrics.observer(opts, st, d.clock, d.list))
 	d.watcher.Subscribe(m.Receive)
 	d.mirrors = append(d.mirrors, m)
 	d.statuses = append(d.statuses, st)
@@ -103,10 +107,14 @@ func (d *Daemon) Plan(ctx context.Context, w io.Writer) (bool, error) {
 // Status reads what Consul and every HAProxy say. The error names those that did not answer; the rest is there all the same.
 func (d *Daemon) Status(ctx context.Context) (status.Status, error) {
 	st := status.Status{Consul: status.Consul{Address: d.cfg.Consul.Address, Service: d.cfg.Service, Problems: []status.Problem{}}}
+	d.watcher.Use(registry.Local{Judge: d.list.Show})
 	snap, err := d.watcher.Once(ctx)
 	errs := []error{err}
 	if err != nil {
 		st.Consul.Error = err.Error()
+		if saved, ok := d.list.Load(); ok {
+			snap, st.Consul.FromDisk = saved, d.cfg.NodesFile
+		}
 	}
 	st.Consul.Index = snap.Index
 	for _, p := range snap.Problems {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodelist"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
@@ -42,7 +43,8 @@ func rows(t *testing.T, page, prefix string) [][]string {
 func TestEveryMetricIsDocumentedAsItIs(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	m := newMetrics()
-	o := m.observer(mirror.Options{Socket: "s", Pools: []mirror.Pool{{Name: "p"}}}, connstatus.New("HAProxy", hclog.NewNullLogger(), clock), clock)
+	o := m.observer(mirror.Options{Socket: "s", Pools: []mirror.Pool{{Name: "p"}}}, connstatus.New("HAProxy", hclog.NewNullLogger(), clock), clock,
+		nodelist.New("", "iri", hclog.NewNullLogger(), clock))
 	o.Received(registry.Snapshot{})
 	o.Executed("p", nil)
 	o.Reconciled(time.Second, nil)

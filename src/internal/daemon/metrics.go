@@ -10,6 +10,7 @@ import (
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodelist"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
@@ -29,6 +30,7 @@ type metrics struct {
 	nodes            *prometheus.GaugeVec
 	waiting          *prometheus.GaugeVec
 	slots            *prometheus.GaugeVec
+	checks           *prometheus.CounterVec
 	problems         prometheus.Gauge
 	index            prometheus.Gauge
 }
@@ -63,11 +65,12 @@ func newMetrics() *metrics {
 		nodes:            gauges("nodes", "Registered nodes, by socket, pool and health.", "socket", "pool", "health"),
 		waiting:          gauges("nodes_waiting", "Nodes that wait for a free slot, by socket and pool.", "socket", "pool"),
 		slots:            gauges("slots", "Slots, by socket, pool, kind and state (ready, drain, maint, free).", "socket", "pool", "kind", "state"),
+		checks:           counter("node_checks_total", "Checks that this host made of nodes in the catalog, by verdict (passing, warning, critical).", "verdict"),
 		problems:         gauge("registry_problems", "Services, tags and values in Consul that cannot be used at present."),
 		index:            gauge("consul_index", "Consul's index of the snapshot in use."),
 	}
 	m.registry.MustRegister(m.reconciliations, m.reconcileSeconds, m.convergence, m.lastSuccess, m.drift, m.guard, m.holding,
-		m.operations, m.nodes, m.waiting, m.slots, m.problems, m.index, collectors.NewGoCollector(),
+		m.operations, m.nodes, m.waiting, m.slots, m.checks, m.problems, m.index, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -83,7 +86,7 @@ func result(err error) string {
 }
 
 // observer is what one HAProxy's mirror tells the metrics. It makes the counters start at 0.
-func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock clockwork.Clock) mirror.Observer {
+func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock clockwork.Clock, list *nodelist.List) mirror.Observer {
 	started := clock.Now()
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "last_success_age_seconds",
@@ -99,10 +102,13 @@ func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock
 	}
 	m.reconciliations.WithLabelValues(opts.Socket, result(nil))
 	m.reconciliations.WithLabelValues(opts.Socket, result(errAny))
+	for _, h := range []pool.Health{pool.Passing, pool.Warning, pool.Critical} {
+		m.checks.WithLabelValues(h.String())
+	}
 	for _, result := range []mirror.GuardResult{mirror.Confirmed, mirror.Refuted, mirror.Kept} {
 		m.guard.WithLabelValues(string(result))
 	}
-	return observer{m, opts.Socket, clock}
+	return observer{m, opts.Socket, clock, list}
 }
 
 // observer is a mirror.Observer with the label of its HAProxy.
@@ -110,7 +116,11 @@ type observer struct {
 	*metrics
 	socket string
 	clock  clockwork.Clock
+	list   *nodelist.List
 }
+
+// Applied keeps the snapshot for a start without Consul.
+func (o observer) Applied(snap registry.Snapshot) { o.list.Save(snap) }
 
 func (o observer) Received(snap registry.Snapshot) {
 	o.problems.Set(float64(len(snap.Problems)))

@@ -12,6 +12,10 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/oklog/run"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/checker"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
 )
 
@@ -48,6 +52,8 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 		func(error) { _ = server.Close() })
 	part("the watch of Consul", d.watcher.Watch)
 	part("the refresh of names and checks", d.watcher.Refresh)
+	part("the checks of nodes in the catalog", d.checkNodes())
+	part("the list of nodes on the disk", d.list.Run)
 	for i, m := range d.mirrors {
 		part("the loop of HAProxy at "+d.cfg.HAProxy.AdminSockets[i], func(ctx context.Context) {
 			m.Run(ctx, func() { beats.beat(i) })
@@ -65,6 +71,29 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 		return nil
 	}
 	return err
+}
+
+// checksAtOnce is how many nodes are checked at the same time.
+const checksAtOnce = 256
+
+// checkNodes lets this host's own checks judge the nodes of the catalog, and returns what makes them.
+func (d *Daemon) checkNodes() func(context.Context) {
+	var options iri.Options
+	if file := d.cfg.HAProxy.CAFile; file != "" {
+		var err error
+		if options.Roots, err = iri.ReadRoots(file); err != nil {
+			d.log.Warn("the system's certificate authorities verify nodes of the catalog instead of haproxy.ca_file", "error", err)
+		}
+	}
+	c := checker.New(checker.NewRunner(options, checksAtOnce, 0), d.log, d.clock, func(h pool.Health) {
+		d.metrics.checks.WithLabelValues(h.String()).Inc()
+	})
+	if saved, ok := d.list.Load(); ok {
+		c.Seed(saved.Nodes)
+	}
+	d.watcher.Use(registry.Local{Judge: c.Judge})
+	d.watcher.Subscribe(c.Receive)
+	return func(ctx context.Context) { c.Run(ctx, d.watcher.Republish) }
 }
 
 // errStopped is a part that ended because the daemon was told to stop.

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 )
 
@@ -38,8 +39,15 @@ func (o *output) Write(p []byte) (int, error) {
 }
 func (o *output) String() string { o.mu.Lock(); defer o.mu.Unlock(); return o.text.String() }
 
-// newDaemon is one of a Consul without nodes and without ACLs, and of HAProxies that do not run.
+// newDaemon is one of a Consul with one node and without ACLs, and of HAProxies that do not run.
 func newDaemon(t *testing.T, sockets int) (*Daemon, *output) {
+	t.Helper()
+	return newDaemonOf(t, sockets, `{"Node":{"Node":"n","Address":"10.0.0.9"},"Service":{"ID":"a","Address":"10.0.0.1","Port":1,"Tags":["haproxy.color=red"],`+
+		`"Weights":{"Passing":1,"Warning":1}},"Checks":[{"Status":"passing"}]}`)
+}
+
+// newDaemonOf is one of a Consul with a service.
+func newDaemonOf(t *testing.T, sockets int, service string) (*Daemon, *output) {
 	t.Helper()
 	consul := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/acl/token/self" {
@@ -52,12 +60,12 @@ func newDaemon(t *testing.T, sockets int) (*Daemon, *output) {
 		}
 		w.Header().Set("X-Consul-Index", "9")
 		w.Header().Set("X-Consul-KnownLeader", "true")
-		_, _ = io.WriteString(w, `[{"Node":{"Node":"n","Address":"10.0.0.9"},"Service":{"ID":"a","Address":"10.0.0.1","Port":1,"Tags":["haproxy.color=red"],`+
-			`"Weights":{"Passing":1,"Warning":1}},"Checks":[{"Status":"passing"}]}]`)
+		_, _ = io.WriteString(w, "["+service+"]")
 	}))
 	t.Cleanup(consul.Close)
 	cfg := DefaultConfig()
 	cfg.Consul.Address, cfg.Listen = consul.URL, "127.0.0.1:0"
+	cfg.NodesFile = filepath.Join(t.TempDir(), "nodes.json")
 	cfg.HAProxy.AdminSockets = nil
 	for i := range sockets {
 		cfg.HAProxy.AdminSockets = append(cfg.HAProxy.AdminSockets, filepath.Join(t.TempDir(), fmt.Sprint(i)+".sock"))
@@ -170,6 +178,38 @@ func TestStatusWithoutConsulIsThereAllTheSame(t *testing.T) {
 	assert.Contains(t, st.Consul.Error, "query Consul for service \"iri\"")
 	_, err = d.Plan(t.Context(), io.Discard)
 	require.Error(t, err)
+}
+
+func TestStatusWithoutConsulShowsTheListOnTheDisk(t *testing.T) {
+	d, _ := newDaemon(t, 1)
+	require.NoError(t, os.WriteFile(d.cfg.NodesFile, []byte(`{"format":1,"service":"iri","index":5,"nodes":[]}`), 0o600))
+	d.cfg.Consul.Address = "http://127.0.0.1:1"
+	d, err := New(d.cfg, hclog.NewNullLogger(), clockwork.NewRealClock())
+	require.NoError(t, err)
+	st, err := d.Status(t.Context())
+	require.Error(t, err)
+	assert.Equal(t, d.cfg.NodesFile, st.Consul.FromDisk)
+	assert.Equal(t, uint64(5), st.Consul.Index)
+}
+
+func TestTheDaemonChecksTheNodesOfTheCatalog(t *testing.T) {
+	fake := iritest.NewServer()
+	defer fake.Close()
+	addr := netip.MustParseAddrPort(strings.TrimPrefix(fake.URL, "http://"))
+	d, log := newDaemonOf(t, 1, fmt.Sprintf(`{"Node":{"Node":"iri-nodes"},"Service":{"ID":"a","Address":%q,"Port":%d,"Meta":{"iri-check":"skip-limited=true"}}}`,
+		addr.Addr(), addr.Port()))
+	d.cfg.HAProxy.CAFile = "/nowhere/ca.pem" // as HAProxy sees the path
+	saved := fmt.Sprintf(`{"format":1,"service":"iri","index":5,"nodes":[{"id":"a","address":%q,"kind":"http","health":"critical","weight":1,`+
+		`"pools":["default"],"check":{"options":"skip-limited=true","interval":"30s"}}]}`, addr)
+	require.NoError(t, os.WriteFile(d.cfg.NodesFile, []byte(saved), 0o600))
+	listener, stop, ended := serveDaemon(t, d)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, body := get(t, listener, "/metrics")
+		assert.Contains(c, body, `iri_lb_handler_node_checks_total{verdict="passing"} 1`)
+	}, 10*time.Second, 10*time.Millisecond)
+	assert.Contains(t, log.String(), "the system's certificate authorities verify nodes of the catalog instead of haproxy.ca_file")
+	stop()
+	require.NoError(t, <-ended)
 }
 
 func TestACertificateThatCannotBeReadChangesNothing(t *testing.T) {

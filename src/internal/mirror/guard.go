@@ -51,6 +51,10 @@ const lostData = "Consul was away, or its index went back, and it no longer list
 func (g guard) decide(snap registry.Snapshot, views []view, now time.Time) decision {
 	d := decision{nodes: g.members(snap), next: g}
 	d.next.holding = ""
+	if snap.FromDisk {
+		d.nodes = keepUnlisted(d.nodes, views)
+		return d
+	}
 	if !g.suspicious(d.nodes, views) {
 		d.next.epoch = snap.Epoch
 		if !snap.Complete {

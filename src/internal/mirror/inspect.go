@@ -52,7 +52,9 @@ func nodeStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) []stat
 		if !slices.Contains(n.Pools, p.Name) {
 			continue
 		}
-		st := status.Node{ID: n.ID, Host: n.Host.String(), Address: n.Addr.String(), Consul: n.Health.String(), HAProxy: "no slot"}
+		st := status.Node{
+			ID: n.ID, Host: n.Host.String(), Address: n.Addr.String(), Consul: n.Health.String(), Registered: n.Registered(), HAProxy: "no slot",
+		}
 		if s, ok := slots[n.Addr]; ok {
 			fill(&st, s)
 			registered[n.Addr] = true

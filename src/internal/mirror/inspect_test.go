@@ -79,6 +79,7 @@ func TestStatusPairsNodesWithTheirSlots(t *testing.T) {
 	snap := registry.Snapshot{Nodes: []registry.Node{
 		node("10.0.0.1", weight(3)), node("10.0.0.2"), node("10.0.0.3", health(pool.Maintenance)), node("10.0.0.4", health(pool.Critical)),
 	}}
+	snap.Nodes[0].Agent, snap.Nodes[1].Check = "host1", &registry.Check{}
 	st, err := w.Status(t.Context(), snap, true)
 	require.NoError(t, err)
 	assert.Equal(t, "3.0.11", st.Version)
@@ -97,6 +98,8 @@ func TestStatusPairsNodesWithTheirSlots(t *testing.T) {
 		{"10.0.0.4:14265", "10.0.0.4:14265", "critical", "no slot"},
 	}, rows)
 	assert.Equal(t, 3, st.Pools[0].Nodes[1].Weight)
+	assert.Equal(t, []string{"", "host1", "catalog"},
+		[]string{st.Pools[0].Nodes[0].Registered, st.Pools[0].Nodes[1].Registered, st.Pools[0].Nodes[2].Registered})
 	assert.Equal(t, guardBefore, w.guard)
 
 	st, err = w.Status(t.Context(), registry.Snapshot{}, false)

@@ -50,6 +50,7 @@ func (m *Mirror) Run(ctx context.Context, alive func()) {
 		case m.snapshot = <-m.inbox.c:
 			m.received, s.due = true, reasonSnapshot
 			m.notices.problems(m.snapshot.Problems)
+			m.notices.fromDisk(m.snapshot.FromDisk)
 			m.observer.Received(m.snapshot)
 		case <-gone:
 			m.session.drop()
@@ -143,6 +144,9 @@ func (m *Mirror) turn(ctx context.Context, s schedule) schedule {
 	}
 	if deferred {
 		s.deferred = m.clock.Now().Add(tick / 2)
+	}
+	if m.guard.holding == "" && !m.snapshot.FromDisk {
+		m.observer.Applied(m.snapshot)
 	}
 	if why == reasonSnapshot {
 		m.observer.Converged(m.clock.Since(m.snapshot.Seen))

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -16,6 +17,9 @@ import (
 
 // reconcileTimeout bounds one reconciliation, with the wait for the lock.
 const reconcileTimeout = 15 * time.Second
+
+// firstAnswer is how long Sync waits for Consul's first answer before it uses the list on the disk.
+const firstAnswer = time.Second
 
 // LongestTurn is how long a turn of the loop may take: one admission and one reconciliation.
 const LongestTurn = 2 * reconcileTimeout
@@ -48,6 +52,8 @@ type Source interface {
 	Confirm(ctx context.Context) (registry.Snapshot, error)
 	// Restart forgets the last answer, because it is in doubt.
 	Restart()
+	// Saved is the list on the disk, for a start without Consul; false when there is none.
+	Saved() (registry.Snapshot, bool)
 }
 
 // Mirror keeps one HAProxy in line with the registry.
@@ -101,15 +107,15 @@ func New(
 func (m *Mirror) Receive(snap registry.Snapshot) { m.inbox.put(snap) }
 
 // Sync makes one successful reconciliation with what Consul says now. It retries until the context ends, and then returns
-// what went wrong last. It does not wait for slots that drain: Consul calls its watch handlers one after the other, and the
+// what went wrong last, or until HAProxy has been filled from the disk for lack of an answer. It does not wait for slots that drain: Consul calls its watch handlers one after the other, and the
 // next event may be a failing node. A later call frees them.
 func (m *Mirror) Sync(ctx context.Context) error {
 	defer m.session.drop()
 	var logged string
 	for {
 		err := m.syncOnce(ctx)
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errFilled) {
+			return err
 		}
 		if what := connstatus.WithoutDigits(err); what != logged && ctx.Err() == nil {
 			logged = what
@@ -125,7 +131,7 @@ func (m *Mirror) Sync(ctx context.Context) error {
 func (m *Mirror) syncOnce(ctx context.Context) error {
 	var err error
 	// Without the lock: while Consul hangs, the daemon must still reach HAProxy.
-	if m.snapshot, err = m.source.Once(ctx); err != nil {
+	if m.snapshot, err = m.query(ctx); err != nil {
 		return err
 	}
 	m.notices.problems(m.snapshot.Problems)
@@ -139,6 +145,28 @@ func (m *Mirror) syncOnce(ctx context.Context) error {
 		err = m.syncSnapshot(ctx)
 	}
 	return err
+}
+
+// errFilled ends Sync when HAProxy has the nodes of the list on the disk. The daemon, which has written the list, goes on.
+var errFilled = errors.New("HAProxy has the nodes of the last list on the disk, and loses none; the daemon goes on asking Consul")
+
+// query asks Consul. Where there is a list on the disk, Consul has a second: then HAProxy gets the nodes of the list.
+func (m *Mirror) query(ctx context.Context) (registry.Snapshot, error) {
+	saved, ok := m.source.Saved()
+	if !ok {
+		return m.source.Once(ctx)
+	}
+	short, cancel := context.WithTimeout(ctx, firstAnswer)
+	defer cancel()
+	snap, err := m.source.Once(short)
+	if err == nil {
+		return snap, nil
+	}
+	m.snapshot = saved
+	if failed := m.syncSnapshot(ctx); failed != nil {
+		return snap, errors.Join(err, failed)
+	}
+	return snap, fmt.Errorf("Consul has not answered: %w; %w", err, errFilled)
 }
 
 // syncSnapshot reconciles, and admits slots whose nodes answer instead of leaving them to HAProxy's next check.
@@ -182,12 +210,14 @@ func (m *Mirror) reconcile(ctx context.Context, why reason) (deferred bool, err 
 		if err != nil {
 			return false, err
 		}
-		if m.refuseOutdated && m.applied.read() > m.snapshot.Index {
+		// The list on the disk removes nothing, and may be older than it needs to be: it is written when a node changes.
+		known := !m.snapshot.FromDisk
+		if known && m.refuseOutdated && m.applied.read() > m.snapshot.Index {
 			unlock()
 			return false, errOutdated
 		}
 		deferred, confirm, err := m.attempts(ctx, why)
-		if err == nil && !confirm {
+		if known && err == nil && !confirm {
 			m.applied.write(m.snapshot.Index)
 		}
 		unlock()

@@ -69,6 +69,15 @@ func (n *notices) problems(now []registry.Problem) {
 	n.seen = current
 }
 
+// fromDisk says in /readyz where the nodes come from while Consul has not answered yet.
+func (n *notices) fromDisk(is bool) {
+	detail := ""
+	if is {
+		detail = "the nodes are those of the last list on the disk, until Consul answers"
+	}
+	n.status.SetDetail("list", detail)
+}
+
 // waiting warns when the number of nodes without a slot changes.
 func (n *notices) waiting(p Pool, nodes []pool.Node) {
 	detail := ""

@@ -39,6 +39,8 @@ type Observer interface {
 	Reconciled(took time.Duration, err error)
 	// Converged is how long after its arrival a snapshot was verified in HAProxy.
 	Converged(after time.Duration)
+	// Applied is a snapshot that HAProxy has all of, and that the guard has let through.
+	Applied(snap registry.Snapshot)
 }
 
 // Discard is an observer that does nothing, for callers without metrics.
@@ -67,6 +69,9 @@ func (Discard) Reconciled(time.Duration, error) {}
 
 // Converged does nothing.
 func (Discard) Converged(time.Duration) {}
+
+// Applied does nothing.
+func (Discard) Applied(registry.Snapshot) {}
 
 // report tells the metrics and the log what a reconciliation does.
 type report struct {

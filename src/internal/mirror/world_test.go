@@ -193,6 +193,7 @@ func named(name string) func(*registry.Node) {
 // source answers with its snapshots.
 type source struct {
 	snap, second       registry.Snapshot
+	saved              *registry.Snapshot
 	err, confirmErr    error
 	confirms, restarts int
 }
@@ -206,6 +207,13 @@ func (s *source) Confirm(context.Context) (registry.Snapshot, error) {
 
 func (s *source) Restart() { s.restarts++ }
 
+func (s *source) Saved() (registry.Snapshot, bool) {
+	if s.saved == nil {
+		return registry.Snapshot{}, false
+	}
+	return *s.saved, true
+}
+
 var errNoAnswer = errors.New("no answer")
 
 // recorder keeps what an observer is told.
@@ -216,6 +224,7 @@ type recorder struct {
 	holding                    bool
 	failed, succeeded          int
 	converged                  int
+	applied                    []registry.Snapshot
 }
 
 func (r *recorder) Executed(_ string, err error) {
@@ -224,10 +233,11 @@ func (r *recorder) Executed(_ string, err error) {
 		r.refused++
 	}
 }
-func (r *recorder) Drifted(_ string, n int) { r.drifted += n }
-func (r *recorder) Guarded(g GuardResult)   { r.guarded = append(r.guarded, g) }
-func (r *recorder) Holding(h bool)          { r.holding = h }
-func (r *recorder) Converged(time.Duration) { r.converged++ }
+func (r *recorder) Drifted(_ string, n int)     { r.drifted += n }
+func (r *recorder) Guarded(g GuardResult)       { r.guarded = append(r.guarded, g) }
+func (r *recorder) Holding(h bool)              { r.holding = h }
+func (r *recorder) Applied(s registry.Snapshot) { r.applied = append(r.applied, s) }
+func (r *recorder) Converged(time.Duration)     { r.converged++ }
 func (r *recorder) Reconciled(_ time.Duration, err error) {
 	if err != nil {
 		r.failed++

@@ -2,6 +2,7 @@ package nodecheck
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -105,6 +106,22 @@ func ParseQuery(query url.Values) (Request, error) {
 		}
 	}
 	return s.Request()
+}
+
+// ParseOptions parses the options of a check whose address is known from elsewhere, as the query of a URL without the
+// address, for example skip-limited=true&pow=true. The request has no address. The error names the key.
+func ParseOptions(text string) (Request, error) {
+	query, err := url.ParseQuery(text)
+	if err != nil {
+		return Request{}, fmt.Errorf("%q is not written like skip-limited=true&pow=true", text)
+	}
+	if query.Has("address") {
+		return Request{}, errors.New("the key address is not an option: the node's own address is checked")
+	}
+	query.Set("address", "http://127.0.0.1")
+	r, err := ParseQuery(query)
+	r.Address = ""
+	return r, err
 }
 
 // Request parses the settings. The error names the setting and a valid value; it never contains credentials.

@@ -72,6 +72,28 @@ func TestInvalidQueriesNameTheKeyAndAValidValue(t *testing.T) {
 	}
 }
 
+func TestOptionsAreAQueryWithoutTheAddress(t *testing.T) {
+	req, err := nodecheck.ParseOptions("skip-limited=true&pow=true&min-version=1.8.6&max-behind=3")
+	require.NoError(t, err)
+	assert.Empty(t, req.Address)
+	assert.True(t, req.Limits.PoW)
+	assert.False(t, req.Limits.Limited)
+	assert.EqualValues(t, 3, req.Limits.MaxBehind)
+	req, err = nodecheck.ParseOptions("")
+	require.NoError(t, err)
+	assert.Equal(t, nodecheck.Defaults(), req.Limits)
+	for text, want := range map[string]string{
+		"address=http://n":  "the key address is not an option",
+		"pow=yes":           `pow="yes" is neither true nor false`,
+		"pwo=true":          `unknown key "pwo"`,
+		"pow=true&pow=true": "the key pow occurs 2 times",
+		"pow=%zz":           `"pow=%zz" is not written like skip-limited=true&pow=true`,
+	} {
+		_, err := nodecheck.ParseOptions(text)
+		assert.ErrorContains(t, err, want)
+	}
+}
+
 func TestInvalidFlagsAreNamedAsTheUserWritesThem(t *testing.T) {
 	for name, want := range map[string]string{
 		"timeout":     `-t "x" is not a number of seconds, at least 0.001; write for example -t 3`,

@@ -34,8 +34,9 @@ type problems struct {
 	list          []Problem
 }
 
-func (p *problems) add(field, format string, args ...any) {
-	p.list = append(p.list, Problem{p.service, p.node, field, fmt.Sprintf(format, args...)})
+// add notes what is wrong with a field, and what happens now.
+func (p *problems) add(field string, wrong error, effect string) {
+	p.list = append(p.list, Problem{Service: p.service, Node: p.node, Field: field, Reason: fmt.Sprintf("%v; %s", wrong, effect), Wrong: wrong.Error()})
 }
 
 // parse turns Consul's entry into a node. It returns false for a service that cannot be used at all; its problems then say
@@ -45,13 +46,18 @@ func (p parser) parse(entry *api.ServiceEntry) (Node, []Problem, bool) {
 		return Node{}, []Problem{{Field: "service", Reason: "half an entry; skipped"}}, false
 	}
 	found := &problems{service: clip(entry.Service.ID), node: clip(entry.Node.Node)}
-	n := Node{Node: pool.Node{ID: found.service, Health: health(entry.Checks)}}
+	n := Node{Node: pool.Node{ID: found.service, Health: health(entry.Checks)}, Agent: found.node}
 	if err := p.locate(&n, entry); err != nil {
-		found.add("address", "%v; the service is skipped", err)
+		found.add("address", err, "the service is skipped")
 		return Node{}, found.list, false
 	}
+	s := p.read(entry, found)
 	weigh(&n, entry, found)
-	p.read(entry, found).apply(&n)
+	s.apply(&n)
+	if entry.Node.Node == CatalogNode {
+		n.Agent, n.Check = "", readCheck(entry, found)
+		n.Check.Passing, n.Check.Warning = s.share(n, entry, pool.Passing), s.share(n, entry, pool.Warning)
+	}
 	return n, found.list, true
 }
 
@@ -131,9 +137,19 @@ func isLocal(ip netip.Addr) bool {
 	})
 }
 
-// health is the worst of the service's and its Consul node's checks.
+// AgentLiveness is the ID of the check by which Consul's servers note that an agent is alive.
+const AgentLiveness = "serfHealth"
+
+// health is the worst of the service's and its Consul node's checks. That the agent has died says nothing about the nodes
+// that are registered there: the last verdict of their own checks stays.
 func health(checks api.HealthChecks) pool.Health {
-	switch checks.AggregatedStatus() {
+	counted := make(api.HealthChecks, 0, len(checks))
+	for _, c := range checks {
+		if c.CheckID != AgentLiveness {
+			counted = append(counted, c)
+		}
+	}
+	switch counted.AggregatedStatus() {
 	case api.HealthPassing:
 		return pool.Passing
 	case api.HealthWarning:
@@ -141,7 +157,7 @@ func health(checks api.HealthChecks) pool.Health {
 	case api.HealthMaint:
 		return pool.Maintenance
 	}
-	for _, c := range checks {
+	for _, c := range counted {
 		if c.Status == api.HealthCritical && hasRun(c) {
 			return pool.Critical
 		}
@@ -203,9 +219,17 @@ func weigh(n *Node, entry *api.ServiceEntry, found *problems) {
 		n.Reduced = w.Warning == w.Passing
 	}
 	if bounded := min(max(n.Weight, 0), haproxy.MaxWeight); bounded != n.Weight {
-		found.add("Weights", "%d is not between 0 and %d; %d is used", n.Weight, haproxy.MaxWeight, bounded)
+		found.add("Weights", fmt.Errorf("%d is not between 0 and %d", n.Weight, haproxy.MaxWeight), fmt.Sprintf("%d is used", bounded))
 		n.Weight = bounded
 	}
+}
+
+// share is what the node gets in a state that it may come to be in.
+func (s settings) share(n Node, entry *api.ServiceEntry, in pool.Health) Share {
+	n.Health = in
+	weigh(&n, entry, &problems{}) // what is wrong is found elsewhere
+	s.apply(&n)
+	return Share{n.Weight, n.Reduced}
 }
 
 // clip makes foreign text fit for a log line: short, printable, on one line.

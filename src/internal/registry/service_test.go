@@ -85,8 +85,17 @@ func TestHealth(t *testing.T) {
 		"the Consul node is in maintenance": {
 			api.HealthChecks{script("critical", "down"), {CheckID: "_node_maintenance", Status: "critical", Output: "by hand"}}, pool.Maintenance,
 		},
-		"the Consul node is gone": {
-			api.HealthChecks{script("passing", "OK"), {CheckID: "serfHealth", Status: "critical", Output: "Agent not live or unreachable"}}, pool.Critical,
+		"the agent has died": {
+			api.HealthChecks{script("passing", "OK"), {CheckID: "serfHealth", Status: "critical", Output: "Agent not live or unreachable"}}, pool.Passing,
+		},
+		"the agent has died after a failure": {
+			api.HealthChecks{script("critical", "down"), {CheckID: "serfHealth", Status: "critical", Output: "Agent not live or unreachable"}}, pool.Critical,
+		},
+		"the agent has died before the first result": {
+			api.HealthChecks{script("critical", ""), {CheckID: "serfHealth", Status: "critical", Output: "Agent not live or unreachable"}}, pool.Unchecked,
+		},
+		"another check of the Consul node fails": {
+			api.HealthChecks{script("passing", "OK"), {CheckID: "disk", Status: "critical", Output: "full"}}, pool.Critical,
 		},
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, health(test.checks)) })

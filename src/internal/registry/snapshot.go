@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 )
 
@@ -26,6 +27,61 @@ type Node struct {
 	FirstCheckWithin time.Duration
 	// MaxConnSet is false where the pool's default limit holds.
 	MaxConnSet bool
+	// Agent is the Consul agent that the node is registered at, "" for the catalog.
+	Agent string
+	// Check is how this host checks the node itself; nil where Consul's agent does.
+	Check *Check
+}
+
+// Check is the health check of a node that is registered in the catalog.
+type Check struct {
+	// Options are what is required of the node, as nodecheck.ParseOptions reads them.
+	Options  string
+	Interval time.Duration
+	// Passing and Warning are the node's share by the verdict.
+	Passing, Warning Share
+}
+
+// Share is how much of the traffic a node gets in one state.
+type Share struct {
+	Weight  int
+	Reduced bool
+}
+
+// InCatalog is where a node is registered that has no agent.
+const InCatalog = "catalog"
+
+// Registered is where the node is registered: the name of an agent, or InCatalog.
+func (n Node) Registered() string {
+	if n.Check != nil {
+		return InCatalog
+	}
+	return n.Agent
+}
+
+// Judge adds this host's own verdict to what Consul says of the node. The worse of the two counts.
+func (n *Node) Judge(own pool.Health) {
+	n.Health = max(n.Health, own)
+	share := n.Check.Passing
+	if n.Health == pool.Warning {
+		share = n.Check.Warning
+	}
+	n.Weight, n.Reduced = share.Weight, share.Reduced
+}
+
+// Request is how a node of the catalog is to be checked: at the address that HAProxy uses, and with TLS as HAProxy does.
+func (n Node) Request() (nodecheck.Request, error) {
+	r, err := nodecheck.ParseOptions(n.Check.Options)
+	if n.TLS == pool.Plain {
+		r.Address = "http://" + n.Addr.String()
+		return r, err
+	}
+	r.Address = "https://" + n.Addr.String()
+	r.SkipVerify = r.SkipVerify || n.TLS == pool.Unverified
+	if r.ServerName == "" {
+		r.ServerName = n.SNI.String()
+	}
+	return r, err
 }
 
 // Snapshot is what Consul and DNS say at one time.
@@ -35,6 +91,8 @@ type Snapshot struct {
 	Nodes []Node
 	// Problems say what was skipped or replaced by a default, and why.
 	Problems []Problem
+	// FromDisk is set for the list that was kept for a start without Consul. It adds nodes, and removes none.
+	FromDisk bool
 	// Seen is when Consul's answer arrived.
 	Seen time.Time
 	// Complete is false while a host name may still get its first address: a node in service may be the one that the name
@@ -54,4 +112,6 @@ type Problem struct {
 	Field string
 	// Reason says what is wrong and what happens now.
 	Reason string
+	// Wrong is the reason's first half, for somebody who is about to register the service.
+	Wrong string
 }

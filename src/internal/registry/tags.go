@@ -18,6 +18,9 @@ const (
 	metaPrefix = "haproxy-"
 )
 
+// ignored is what happens to a setting that cannot be used.
+const ignored = "it is ignored"
+
 // settings are what a service's tags and Meta keys say. A nil pointer or slice is a key that is not set.
 type settings struct {
 	pools           []string
@@ -83,7 +86,7 @@ func (p parser) read(entry *api.ServiceEntry, found *problems) settings {
 		}
 		key, value, ok := strings.Cut(name, "=")
 		if !ok {
-			found.add("tag "+clip(text), "no '=' in it; the tag is ignored (write haproxy.<key>=<value>)")
+			found.add("tag "+clip(text), errors.New("no '=' in it, write haproxy.<key>=<value>"), ignored)
 			continue
 		}
 		given = append(given, keyValue{"tag " + clip(text), key, value, true})
@@ -96,11 +99,15 @@ func (p parser) read(entry *api.ServiceEntry, found *problems) settings {
 				continue
 			}
 			if err := t.set(&s, g.value); err != nil {
-				found.add(g.field, "%v; it is ignored", err)
+				effect := ignored
+				if t.key == "pools" {
+					effect = "the node is in: " + strings.Join(s.pools, ", ")
+				}
+				found.add(g.field, err, effect)
 				continue
 			}
 			if before.isTag && g.isTag && before.value != g.value {
-				found.add(g.field, "it contradicts %s; the last one counts", before.field)
+				found.add(g.field, fmt.Errorf("it contradicts %s", before.field), "the last one counts")
 			}
 			before = g
 		}
@@ -116,7 +123,7 @@ func (p parser) reportUnknown(given []keyValue, found *problems) {
 	}
 	for _, g := range given {
 		if !slices.Contains(known, g.key) {
-			found.add(g.field, "unknown key (known: %s); it is ignored", strings.Join(known, ", "))
+			found.add(g.field, fmt.Errorf("unknown key (known: %s)", strings.Join(known, ", ")), ignored)
 		}
 	}
 }
@@ -149,8 +156,8 @@ func (s *settings) setPools(pools []string, value string) error {
 		s.pools = slices.Compact(known)
 	}
 	if len(unknown) > 0 {
-		return fmt.Errorf("unknown pool %s (known, separated by commas without spaces: %s), so the node is in: %s",
-			strings.Join(unknown, ", "), strings.Join(pools, ", "), strings.Join(s.pools, ", "))
+		return fmt.Errorf("unknown pool %s (known, separated by commas without spaces: %s)",
+			strings.Join(unknown, ", "), strings.Join(pools, ", "))
 	}
 	return nil
 }

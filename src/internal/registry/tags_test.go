@@ -72,6 +72,7 @@ func TestTags(t *testing.T) {
 			require.True(t, ok)
 			test.want.ID = "10.0.0.1:14265"
 			test.want.Addr = netip.MustParseAddrPort("10.0.0.1:14265")
+			test.want.Agent = "host1"
 			assert.Equal(t, test.want, got)
 			assert.Len(t, problems, test.problems)
 		})
@@ -87,7 +88,7 @@ func TestTagsOfPools(t *testing.T) {
 		"by name":              {tags: []string{"haproxy.pools=archive"}, want: []string{"archive"}},
 		"several":              {tags: []string{"haproxy.pools=default,archive,default"}, want: []string{"archive", "default"}},
 		"pools wins over pow":  {tags: []string{"haproxy.pools=archive", "haproxy.pow=false"}, want: []string{"archive"}},
-		"one of them unknown":  {tags: []string{"haproxy.pools=archive,fast"}, want: []string{"archive"}, problem: `unknown pool "fast" (known, separated by commas without spaces: default, archive), so the node is in: archive; it is ignored`},
+		"one of them unknown":  {tags: []string{"haproxy.pools=archive,fast"}, want: []string{"archive"}, problem: `unknown pool "fast" (known, separated by commas without spaces: default, archive); the node is in: archive`},
 		"all unknown":          {tags: []string{"haproxy.pools=fast"}, want: []string{"default"}, problem: `unknown pool "fast"`},
 		"an empty list":        {tags: []string{"haproxy.pools="}, want: []string{"default"}, problem: `unknown pool ""`},
 		"no pool for pow":      {tags: []string{"haproxy.pow=true"}, want: []string{"default"}, problem: "there is no pool pow; it is ignored"},
@@ -114,6 +115,7 @@ func TestAnUnknownKeyNamesTheKnownOnes(t *testing.T) {
 	assert.Equal(t, Problem{
 		Service: "10.0.0.1:14265", Node: "host1", Field: "tag haproxy.color=red",
 		Reason: "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn); it is ignored",
+		Wrong:  "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn)",
 	}, problems[0])
 }
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
 )
 
@@ -16,6 +18,9 @@ const (
 	// Bounds of the wait after a failed query.
 	minBackoff = 250 * time.Millisecond
 	maxBackoff = 5 * time.Second
+	// firstAnswer is how long Consul has for its first answer before the list on the disk is used. Servers without a leader
+	// take 7 s to say so.
+	firstAnswer = time.Second
 )
 
 // NewBackoff is a pause between from and to that grows at each failure, with jitter.
@@ -36,13 +41,15 @@ type Watcher struct {
 	client    *Client
 	resolver  *resolver
 	unchecked *unchecked
+	local     Local
 	log       hclog.Logger
 	clock     clockwork.Clock
 	status    Reporter
 
 	mu          sync.Mutex
 	subscribers []func(Snapshot)
-	// unresolved is Consul's last answer, before host names got their addresses.
+	// unresolved is Consul's last answer, before host names got their addresses; the zero value until there is one. While
+	// Consul has not answered yet it may be the list on the disk.
 	unresolved Snapshot
 	epoch      int
 	// newName wakes Refresh.
@@ -51,11 +58,30 @@ type Watcher struct {
 	restart chan struct{}
 }
 
+// Local is what this host knows by itself.
+type Local struct {
+	// Judge gives the nodes of the catalog this host's own verdict. nil: all of them pass, and HAProxy's own checks decide.
+	Judge func(nodes []Node)
+	// Saved is the last list, kept on the disk for a start without Consul; false when there is none.
+	Saved func() (Snapshot, bool)
+}
+
+// Use gives the watcher what this host knows by itself. It must be called before anything else.
+func (w *Watcher) Use(local Local) {
+	if local.Judge != nil {
+		w.local.Judge = local.Judge
+	}
+	if local.Saved != nil {
+		w.local.Saved = local.Saved
+	}
+}
+
 // NewWatcher makes a watcher. It queries nothing yet.
 func NewWatcher(client *Client, lookup LookupFunc, log hclog.Logger, clock clockwork.Clock, status Reporter) *Watcher {
 	return &Watcher{
 		client: client, resolver: newResolver(lookup, client.cache.parser.checkAddr, clock), log: log, clock: clock, status: status,
 		unchecked: &unchecked{clock: clock},
+		local:     Local{Judge: func([]Node) {}, Saved: func() (Snapshot, bool) { return Snapshot{}, false }},
 		newName:   make(chan struct{}, 1), restart: make(chan struct{}, 1),
 	}
 }
@@ -68,6 +94,9 @@ func (w *Watcher) Subscribe(f func(Snapshot)) { w.subscribers = append(w.subscri
 func (w *Watcher) Watch(ctx context.Context) {
 	var index, newest uint64
 	pause, away := NewBackoff(minBackoff, maxBackoff), false
+	if _, saved := w.local.Saved(); saved {
+		defer w.clock.AfterFunc(firstAnswer, w.publishSaved).Stop()
+	}
 	for ctx.Err() == nil {
 		snap, restarted, err := w.fetch(ctx, index)
 		switch {
@@ -79,6 +108,7 @@ func (w *Watcher) Watch(ctx context.Context) {
 			return
 		case err != nil:
 			w.status.Failed(err)
+			w.publishSaved()
 			w.unchecked.forget()
 			sleep.Context(ctx, w.clock, pause.NextBackOff())
 			index, away = 0, true
@@ -87,6 +117,10 @@ func (w *Watcher) Watch(ctx context.Context) {
 		w.status.Answered()
 		if snap.Index == index {
 			continue // the blocking query timed out without news
+		}
+		if saved, used := w.savedIndex(); used {
+			// What was deregistered while this host was off is gone, unless Consul is not what it was then.
+			newest, away = saved, false
 		}
 		rewound := snap.Index < newest
 		if rewound {
@@ -145,7 +179,7 @@ func (w *Watcher) Refresh(ctx context.Context) {
 		case <-w.newName:
 		case <-second.Chan():
 			if w.unchecked.overdue() {
-				w.republish()
+				w.Republish()
 			}
 			if w.client.tokenChanged() {
 				w.Restart() // the query in flight has the old one
@@ -158,7 +192,7 @@ func (w *Watcher) Refresh(ctx context.Context) {
 		nodes := w.unresolved.Nodes
 		w.mu.Unlock()
 		if w.resolver.refresh(ctx, all, nodes) {
-			w.republish()
+			w.Republish()
 		}
 	}
 }
@@ -199,10 +233,44 @@ func (w *Watcher) publish(snap Snapshot, lost bool) {
 	w.send()
 }
 
-// republish gives the subscribers the last answer with the addresses of today.
-func (w *Watcher) republish() {
+// publishSaved gives the subscribers the list on the disk, unless they have one already.
+func (w *Watcher) publishSaved() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.unresolved.Seen.IsZero() {
+		return
+	}
+	snap, ok := w.local.Saved()
+	if !ok {
+		return
+	}
+	w.log.Warn("Consul has not answered yet; the nodes are those of the last list on the disk, and none is removed", "nodes", len(snap.Nodes))
+	snap.Seen = w.clock.Now()
+	w.unresolved = snap
+	w.send()
+}
+
+// savedIndex is Consul's index of the list on the disk, and whether that is the list in use.
+func (w *Watcher) savedIndex() (uint64, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unresolved.Index, w.unresolved.FromDisk
+}
+
+// Saved is the list on the disk as it may be used without Consul; false when there is none.
+func (w *Watcher) Saved() (Snapshot, bool) {
+	snap, ok := w.local.Saved()
+	snap.Seen = w.clock.Now()
+	return w.complete(snap), ok
+}
+
+// Republish gives the subscribers the last list again, with the addresses and the verdicts of now.
+func (w *Watcher) Republish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unresolved.Seen.IsZero() {
+		return // to publish nothing would say that there is no node
+	}
 	w.unresolved.Seen = w.clock.Now()
 	w.send()
 }
@@ -221,10 +289,32 @@ func (w *Watcher) send() {
 	}
 }
 
-// complete gives the nodes of an answer their addresses, as far as they are known.
+// complete gives the nodes of an answer their addresses, as far as they are known, and this host's verdicts.
 func (w *Watcher) complete(snap Snapshot) Snapshot {
+	if snap.FromDisk {
+		snap.Nodes = w.judgeSaved(snap.Nodes)
+		return snap
+	}
 	nodes, found, complete := w.resolver.resolve(snap.Nodes)
 	found = append(found, w.unchecked.judge(nodes)...)
+	w.local.Judge(nodes)
 	snap.Nodes, snap.Problems, snap.Complete = nodes, append(found, snap.Problems...), complete
 	return snap
+}
+
+// judgeSaved takes what the list on the disk has against a node for no verdict: it may be old. What this host finds itself
+// counts.
+func (w *Watcher) judgeSaved(saved []Node) []Node {
+	nodes := slices.Clone(saved)
+	for i := range nodes {
+		n := &nodes[i]
+		switch {
+		case n.Check != nil:
+			n.Health = pool.Passing
+		case !n.Health.Serves():
+			n.Health = pool.Unchecked
+		}
+	}
+	w.local.Judge(nodes)
+	return nodes
 }

@@ -79,6 +79,12 @@ type watched struct {
 
 func watch(t *testing.T, lookup LookupFunc, steps ...func(http.ResponseWriter, *http.Request)) *watched {
 	t.Helper()
+	return watchWith(t, lookup, func(*Watcher) {}, steps...)
+}
+
+// watchWith prepares the watcher before it runs.
+func watchWith(t *testing.T, lookup LookupFunc, prepare func(*Watcher), steps ...func(http.ResponseWriter, *http.Request)) *watched {
+	t.Helper()
 	w := &watched{
 		script: &script{steps: steps, held: make(chan struct{}, 1)}, clock: clockwork.NewFakeClock(), status: &reporter{},
 		log: &bytes.Buffer{}, published: make(chan Snapshot, 100),
@@ -86,6 +92,7 @@ func watch(t *testing.T, lookup LookupFunc, steps ...func(http.ResponseWriter, *
 	consul := newConsul(t, w.script.serve)
 	log := hclog.New(&hclog.LoggerOptions{Output: w.log, Mutex: &sync.Mutex{}})
 	w.Watcher = NewWatcher(consul.client(t, "secret"), lookup, log, w.clock, w.status)
+	prepare(w.Watcher)
 	w.Subscribe(func(s Snapshot) { w.published <- s })
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup

@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
-	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
 
@@ -136,17 +135,4 @@ func TestReadyzRespondsOnceTheCatalogIsKnown(t *testing.T) {
 	assert.Equal(t, 503, ready())
 	catalog.update(nil)
 	assert.Equal(t, 200, ready())
-}
-
-func TestACheckEndsWithItsClientOrWithoutAPlace(t *testing.T) {
-	c := newChecks(iri.Options{}, 1)
-	c.queueTime = 100 * time.Millisecond
-	require.NoError(t, c.acquire(t.Context()))
-	client, err := c.client(nodecheck.Request{Address: "http://127.0.0.1:1"})
-	require.NoError(t, err)
-	_, err = c.do(cancelled(t), "a", client, nodecheck.Defaults())
-	assert.ErrorIs(t, err, context.Canceled)
-
-	_, err = c.do(t.Context(), "b", client, nodecheck.Defaults())
-	assert.ErrorIs(t, err, errBusy)
 }

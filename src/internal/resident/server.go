@@ -8,22 +8,27 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"time"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/checker"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
 )
 
+// queueTime leaves time for the check itself within the usual interval of 30 s.
+const queueTime = 20 * time.Second
+
 // Server is the HTTP handler for Consul's checks.
 type Server struct {
 	catalog *Catalog
-	checks  *checks
+	checks  *checker.Runner
 	mux     *http.ServeMux
 }
 
 // NewServer returns a server that contacts the addresses of the catalog, at most atOnce of them at the same time, with
 // these options. The query of a request replaces SkipVerify and ServerName.
 func NewServer(catalog *Catalog, options iri.Options, atOnce int) *Server {
-	s := &Server{catalog: catalog, checks: newChecks(options, atOnce), mux: http.NewServeMux()}
+	s := &Server{catalog: catalog, checks: checker.NewRunner(options, atOnce, queueTime), mux: http.NewServeMux()}
 	s.mux.HandleFunc("GET /check", s.check)
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, "ok") })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -76,7 +81,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 		respond(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	client, err := s.checks.client(req)
+	client, err := s.checks.Client(req)
 	if err != nil {
 		respond(w, http.StatusBadRequest, "address: "+err.Error())
 		return
@@ -94,7 +99,10 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 		respond(w, http.StatusForbidden, err.Error())
 		return
 	}
-	result, err := s.checks.do(r.Context(), query.Encode(), client, req.Limits)
+	result, err := s.checks.Check(r.Context(), query.Encode(), client, req.Limits)
+	if errors.Is(err, checker.ErrBusy) {
+		err = fmt.Errorf("%w; see --at-once", err)
+	}
 	if err != nil {
 		respond(w, http.StatusServiceUnavailable, err.Error())
 		return

@@ -352,27 +352,6 @@ func TestConcurrentChecksAreLimited(t *testing.T) {
 	assert.EqualValues(t, 3, most.Load())
 }
 
-func TestBurstsOfChecksAreSpread(t *testing.T) {
-	const many = 25
-	c := newChecks(iri.Options{}, many)
-	start := time.Now()
-	var group sync.WaitGroup
-	for range many {
-		group.Go(func() { assert.NoError(t, c.acquire(t.Context())) })
-	}
-	group.Wait()
-	assert.GreaterOrEqual(t, time.Since(start), (many-1)*time.Second/startsPerSecond)
-}
-
-func TestACheckThatCannotStartInTimeIsAnError(t *testing.T) {
-	c := newChecks(iri.Options{}, 1)
-	c.queueTime = 10 * time.Millisecond
-	require.NoError(t, c.acquire(t.Context()))
-	assert.ErrorIs(t, c.acquire(t.Context()), errBusy)
-	c.running.Release(1)
-	assert.NoError(t, c.acquire(t.Context()), "the call that failed must not hold a place")
-}
-
 func TestConnectionsAreReusedAndReplaced(t *testing.T) {
 	var connections atomic.Int32
 	node := httptest.NewUnstartedServer(iritest.New())
@@ -407,16 +386,6 @@ func TestUnverifiedTLSConnectionsAreNotReusedForVerifiedChecks(t *testing.T) {
 	status, text = check(t, server, "skip-limited=true&address="+node.URL)
 	assert.Equal(t, 503, status, "the idle connection was not verified")
 	assert.Contains(t, text, "the TLS certificate is not trusted")
-}
-
-func TestTransportsOfServerNamesAreLimited(t *testing.T) {
-	server := NewServer(NewCatalog(newConsul(), "", hclog.NewNullLogger()), iri.Options{}, 1)
-	for i := range 10 * maxTransports {
-		r := httptest.NewRequestWithContext(t.Context(), "GET", "/check?address=http://node:1&server-name=n"+strings.Repeat("x", i), nil)
-		r.RemoteAddr, r.Host = "127.0.0.1:5", "127.0.0.1:9295"
-		server.ServeHTTP(httptest.NewRecorder(), r)
-	}
-	assert.LessOrEqual(t, len(server.checks.transports), maxTransports)
 }
 
 func TestTheCatalogIsKeptWhileConsulFails(t *testing.T) {

@@ -22,6 +22,8 @@ type Consul struct {
 	Problems []Problem `json:"problems"`
 	// Error is why the registry could not be read, "" when it could.
 	Error string `json:"error,omitempty"`
+	// FromDisk is the file that the nodes are from instead, "" when they are Consul's.
+	FromDisk string `json:"from_disk,omitempty"`
 }
 
 // Problem is a service, tag or value that cannot be used.
@@ -56,6 +58,8 @@ type Node struct {
 	Address string `json:"address"`
 	// Consul is the node's health there, "not registered", or "unknown" when Consul did not answer.
 	Consul string `json:"consul"`
+	// Registered is the agent that the node is registered at, or "catalog"; "" for a slot that nobody is registered for.
+	Registered string `json:"registered_at,omitempty"`
 	// Slot is "" for a node that has none.
 	Slot string `json:"slot"`
 	// HAProxy is ready, down (by HAProxy's own check), drain, maint or "no slot".
@@ -86,6 +90,9 @@ func (st Status) WriteTable(w io.Writer) error {
 	} else {
 		_, _ = fmt.Fprintf(out, ", index %d\n", st.Consul.Index)
 	}
+	if st.Consul.FromDisk != "" {
+		_, _ = fmt.Fprintf(out, "The nodes are those of the last list on the disk, %s\n", st.Consul.FromDisk)
+	}
 	for i, p := range st.Consul.Problems {
 		if i == maxProblems {
 			_, _ = fmt.Fprintf(out, "  and %d more problems; --json lists all\n", len(st.Consul.Problems)-maxProblems)
@@ -111,7 +118,7 @@ func (h HAProxy) writeTable(out io.Writer) {
 			_, _ = fmt.Fprintln(out, "no nodes")
 			continue
 		}
-		_, _ = fmt.Fprintln(out, "NODE\tADDRESS\tCONSUL\tSLOT\tHAPROXY\tWEIGHT\tMAXCONN\tSESSIONS\tCHANGED")
+		_, _ = fmt.Fprintln(out, "NODE\tADDRESS\tCONSUL\tSLOT\tHAPROXY\tWEIGHT\tMAXCONN\tSESSIONS\tCHANGED\tREGISTERED AT")
 		for _, n := range p.Nodes {
 			n.writeRow(out)
 		}
@@ -124,15 +131,15 @@ func (n Node) writeRow(out io.Writer) {
 		address = n.Host + " " + address
 	}
 	if n.Slot == "" {
-		_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t-\t%s\t-\t-\t-\t-\n", orDash(n.ID), address, n.Consul, n.HAProxy)
+		_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t-\t%s\t-\t-\t-\t-\t%s\n", orDash(n.ID), address, n.Consul, n.HAProxy, orDash(n.Registered))
 		return
 	}
 	limit := "none"
 	if n.MaxConn > 0 {
 		limit = fmt.Sprint(n.MaxConn)
 	}
-	_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%ds ago\n", orDash(n.ID), address, n.Consul, n.Slot, n.HAProxy,
-		n.Weight, limit, n.Sessions, n.ChangedSeconds)
+	_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%ds ago\t%s\n", orDash(n.ID), address, n.Consul, n.Slot, n.HAProxy,
+		n.Weight, limit, n.Sessions, n.ChangedSeconds, orDash(n.Registered))
 }
 
 func orDash(s string) string {

@@ -15,9 +15,9 @@ func example() Status {
 		HAProxy: []HAProxy{
 			{Socket: "/run/haproxy/admin.sock", Version: "3.0.11", Pid: "8", Pools: []Pool{
 				{Name: "default", Backend: "iri_back", Slots: 3, Free: 1, Nodes: []Node{
-					{ID: "a", Host: "node.example", Address: "10.0.0.1:14265", Consul: "passing", Slot: "http1", HAProxy: "ready", Weight: 1, MaxConn: 5, Sessions: 2, ChangedSeconds: 9},
+					{ID: "a", Host: "node.example", Address: "10.0.0.1:14265", Consul: "passing", Slot: "http1", HAProxy: "ready", Weight: 1, MaxConn: 5, Sessions: 2, ChangedSeconds: 9, Registered: "catalog"},
 					{Address: "10.0.0.2:14265", Consul: "not registered", Slot: "http2", HAProxy: "drain"},
-					{ID: "c", Address: "10.0.0.3:14265", Consul: "critical", HAProxy: "no slot"},
+					{ID: "c", Address: "10.0.0.3:14265", Consul: "critical", HAProxy: "no slot", Registered: "host1"},
 				}},
 				{Name: "pow", Backend: "iri_pow_back", Slots: 2, Free: 2, Nodes: []Node{}},
 			}},
@@ -39,10 +39,10 @@ func TestTheTable(t *testing.T) {
 		"HAProxy /run/haproxy/admin.sock, version 3.0.11, pid 8",
 		"",
 		"Pool default (backend iri_back): 1 of 3 slots free",
-		"NODE ADDRESS CONSUL SLOT HAPROXY WEIGHT MAXCONN SESSIONS CHANGED",
-		"a node.example 10.0.0.1:14265 passing http1 ready 1 5 2 9s ago",
-		"- 10.0.0.2:14265 not registered http2 drain 0 none 0 0s ago",
-		"c 10.0.0.3:14265 critical - no slot - - - -",
+		"NODE ADDRESS CONSUL SLOT HAPROXY WEIGHT MAXCONN SESSIONS CHANGED REGISTERED AT",
+		"a node.example 10.0.0.1:14265 passing http1 ready 1 5 2 9s ago catalog",
+		"- 10.0.0.2:14265 not registered http2 drain 0 none 0 0s ago -",
+		"c 10.0.0.3:14265 critical - no slot - - - - host1",
 		"",
 		"Pool pow (backend iri_pow_back): 2 of 2 slots free",
 		"no nodes",
@@ -54,6 +54,13 @@ func TestConsulsFailureIsInTheTable(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, Status{Consul: Consul{Address: "http://x", Service: "iri", Error: "no leader"}}.WriteTable(&out))
 	assert.Equal(t, "Consul http://x, service iri: no leader\n", out.String())
+}
+
+func TestNodesFromTheDiskAreCalledSo(t *testing.T) {
+	var out strings.Builder
+	st := Status{Consul: Consul{Address: "http://x", Service: "iri", Error: "no leader", FromDisk: "/var/lib/nodes.json"}}
+	require.NoError(t, st.WriteTable(&out))
+	assert.Equal(t, "Consul http://x, service iri: no leader\nThe nodes are those of the last list on the disk, /var/lib/nodes.json\n", out.String())
 }
 
 func TestJSONHasEverything(t *testing.T) {

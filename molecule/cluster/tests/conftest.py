@@ -1,0 +1,120 @@
+"""What the tests share: three hosts, the playbook, and wallets at the virtual address."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+ADDRESSES = {f"iri-lb-cluster-{i}": f"172.31.77.3{i}" for i in (1, 2, 3)}
+HOSTS = tuple(ADDRESSES)
+VIRTUAL = "172.31.77.40"
+TOKEN = "/etc/consul/consul_master_token"
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    return Cluster()
+
+
+@pytest.fixture(scope="session")
+def play():
+    return run_playbook
+
+
+def run_playbook(*arguments, check=True):
+    """Runs site.yml as a user would, and returns the process; with check it must succeed."""
+    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "site.yml", *arguments]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1"}
+    run = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=600)
+    if check:
+        assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    return run
+
+
+def changed(run, host):
+    """How many tasks changed something on a host; None for a host that was left out."""
+    recap = [line for line in run.stdout.splitlines() if line.startswith(f"{host} ") and "changed=" in line]
+    return int(recap[-1].split("changed=")[1].split()[0]) if recap else None
+
+
+def wait_for(what, condition, seconds=60):
+    """Waits until condition() is true, and returns its result."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"not seen within {seconds} s: {what}"
+        time.sleep(0.3)
+
+
+class Cluster:
+    """What an operator can do on the hosts, and a wallet from outside."""
+
+    def docker(self, *arguments):
+        return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120)
+
+    def try_sh(self, host, command):
+        return self.docker("exec", host, "bash", "-c", command)
+
+    def sh(self, host, command):
+        """Runs a command in bash on a host; it must succeed."""
+        run = self.try_sh(host, command)
+        assert run.returncode == 0, f"{host}: {command}: exit code {run.returncode}\n{run.stdout}{run.stderr}"
+        return run.stdout.strip()
+
+    def create(self, host):
+        """A new host of that name and address, with the fake node on it."""
+        subprocess.run([REPOSITORY / "tools/host.sh", "start", host, ADDRESSES[host]], check=True, timeout=180)
+        assert self.docker("cp", f"{REPOSITORY}/build/iri-fake-node", f"{host}:/usr/local/bin/iri-fake-node").returncode == 0
+
+    def remove(self, host):
+        subprocess.run([REPOSITORY / "tools/host.sh", "remove", host], check=True, timeout=60)
+
+    def api(self, host, path, options=""):
+        return self.sh(host, f'curl -sS -H "X-Consul-Token: $(cat {TOKEN})" {options} http://localhost:8500/v1/{path}')
+
+    def healthy(self, host):
+        """Whether every server is healthy, as autopilot sees it."""
+        run = self.try_sh(host, f'curl -sS -H "X-Consul-Token: $(cat {TOKEN})" http://localhost:8500/v1/operator/autopilot/health')
+        try:
+            return json.loads(run.stdout)["Healthy"]
+        except (ValueError, KeyError):
+            return False
+
+    def secrets(self, host):
+        return self.sh(host, "cd /etc/consul && sha256sum consul_master_token consul_agent_token consul_handler_token consul_key")
+
+    def start_node(self, host, name):
+        self.sh(host, f"systemd-run --quiet --collect --unit fake-{name} iri-fake-node -listen 0.0.0.0:14265 -name {name}")
+
+    def register(self, host, address, **more):
+        """Registers a node at the agent of a host with the documented command."""
+        service = {
+            "ID": f"{address}:14265", "Name": "iri", "Address": address, "Port": 14265,
+            "Check": {"Args": ["/scripts/iri-node-check", "-a", f"http://{address}:14265", "-i"], "Interval": "1s", "Timeout": "5s"},
+        } | more  # fmt: skip
+        self.api(host, "agent/service/register", f"--fail-with-body -X PUT -d '{json.dumps(service)}'")
+
+    def up(self, host):
+        """The addresses that are in service at a host's HAProxy."""
+        out = self.sh(host, "echo 'show servers state iri_back' | socat stdio tcp4-connect:127.0.0.1:9999")
+        rows = [line.split() for line in out.splitlines()[2:] if line]
+        # 0x09: forced maintenance or drain.
+        return {row[4] for row in rows if row[5] == "2" and not int(row[6]) & 0x09 and row[4] != "127.0.0.1"}
+
+    def owners(self):
+        """The hosts that have the virtual address."""
+        return [host for host in HOSTS if f" {VIRTUAL}/" in self.try_sh(host, "ip -4 -br address").stdout]
+
+    def wallet(self, address=VIRTUAL):
+        """Sends a request as a wallet does; returns the status and the name of the node that answered."""
+        run = subprocess.run(
+            ["curl", "-sk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code} %header{x-fake-node}", "-H", "X-IOTA-API-Version: 1",
+             "-d", '{"command": "getNodeInfo"}', f"https://{address}:14267/"], capture_output=True, text=True)  # fmt: skip
+        status, _, node = run.stdout.partition(" ")
+        return int(status or 0), node

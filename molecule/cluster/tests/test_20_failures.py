@@ -1,0 +1,145 @@
+"""A host dies, and is replaced."""
+
+import json
+import re
+import threading
+
+from conftest import ADDRESSES, HOSTS, changed, wait_for
+
+NODE = ADDRESSES[HOSTS[2]]  # runs on the third host and is registered at the second
+
+
+def test_the_address_moves_when_haproxy_stops(cluster):
+    (owner,) = cluster.owners()
+    cluster.sh(owner, "systemctl stop haproxy")
+    try:
+        wait_for("another owner", lambda: cluster.owners() not in ([], [owner]))
+        assert cluster.wallet() == (200, "node")
+    finally:
+        cluster.sh(owner, "systemctl start haproxy")
+
+
+def test_the_address_stays_when_the_handler_and_consul_stop(cluster):
+    (owner,) = cluster.owners()
+    cluster.sh(owner, "systemctl stop iri-lb-handler consul")
+    try:
+        for _ in range(5):
+            assert cluster.wallet() == (200, "node")
+        assert cluster.owners() == [owner]
+    finally:
+        cluster.sh(owner, "systemctl start consul iri-lb-handler")
+    wait_for("a healthy cluster", lambda: cluster.healthy(owner))
+
+
+def give_address(cluster, host):
+    """Moves the virtual address to a host."""
+    others = [other for other in HOSTS if other != host]
+    for other in others:
+        cluster.sh(other, "systemctl stop keepalived")
+    wait_for(f"{host} has the address", lambda: cluster.owners() == [host])
+    for other in others:
+        cluster.sh(other, "systemctl start keepalived")
+
+
+class Wallets:
+    """A wallet that sends requests without a break. For each, seen has a + if the node answered, else a -."""
+
+    def __init__(self, cluster):
+        self.cluster, self.seen, self.done = cluster, "", threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.done.is_set():
+            self.seen += "+" if self.cluster.wallet() == (200, "node") else "-"
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+
+    def wait_answers(self):
+        seen = len(self.seen)
+        wait_for("answers to the wallet", lambda: self.seen.count("+", seen) > 20)
+
+
+def test_wallets_notice_one_gap_when_a_host_dies(cluster):
+    """It has the address, and the node is registered there."""
+    victim = HOSTS[1]
+    give_address(cluster, victim)
+    with Wallets(cluster) as wallets:
+        try:
+            wallets.wait_answers()
+            cluster.docker("kill", victim)
+            wait_for("another owner", lambda: len(cluster.owners()) == 1 and victim not in cluster.owners())
+            wait_for("Consul notices", lambda: "critical" in {
+                check["Status"] for check in json.loads(cluster.api(HOSTS[2], f"health/node/{victim}")) if check["CheckID"] == "serfHealth"})  # fmt: skip
+            wallets.wait_answers()
+            assert NODE in cluster.up(HOSTS[0]) & cluster.up(HOSTS[2])
+        finally:
+            cluster.docker("start", victim)
+        wait_for("a healthy cluster", lambda: cluster.healthy(HOSTS[0]), seconds=120)
+        wait_for(f"{victim} serves the node", lambda: NODE in (cluster.up(victim) if cluster.try_sh(victim, "test -S /run/haproxy/admin.sock").returncode == 0 else ()))
+    assert re.fullmatch(r"\++-*\++", wallets.seen), wallets.seen
+
+
+def test_keepalived_comes_back_when_it_is_killed(cluster):
+    """Until then two hosts have the address: the one where it was killed, and the one that took it."""
+    (owner,) = cluster.owners()
+    cluster.sh(owner, "systemctl kill --signal KILL keepalived")
+    wait_for("keepalived again", lambda: cluster.try_sh(owner, "systemctl is-active keepalived").stdout.strip() == "active")
+    wait_for("one owner", lambda: len(cluster.owners()) == 1)
+
+
+def test_haproxy_starts_without_the_addresses_of_the_host(cluster):
+    """A host whose own address is another one, or not there yet."""
+    host = HOSTS[1]
+    configuration = cluster.sh(host, "cat /etc/haproxy/haproxy.cfg")
+    assert ADDRESSES[host] not in configuration
+    assert "bind *:10000" in configuration
+
+
+def test_the_first_host_of_the_inventory_is_replaced(cluster, play):
+    first = HOSTS[0]
+    secrets = cluster.secrets(HOSTS[1])
+    cluster.remove(first)
+    cluster.create(first)
+    play()
+    assert cluster.secrets(first) == secrets
+    for host in HOSTS:
+        wait_for(f"{host} sees a healthy cluster", lambda h=host: cluster.healthy(h), seconds=120)
+        wait_for(f"{host} serves the node", lambda h=host: NODE in cluster.up(h))
+
+
+def test_a_second_run_changes_nothing(play):
+    run = play()
+    assert [changed(run, host) for host in HOSTS] == [0, 0, 0]
+
+
+def test_a_host_with_other_secrets_is_refused(cluster, play):
+    """It belongs to another cluster, whose registrations would be lost."""
+    host, key = HOSTS[2], "/etc/consul/consul_key"
+    cluster.sh(host, f"cp -p {key} /root/key && rm {key} && head -c 32 /dev/urandom | base64 > {key} && chmod 400 {key}")
+    try:
+        run = play("--tags", "consul", check=False)
+    finally:
+        cluster.sh(host, f"mv -f /root/key {key}")
+    assert run.returncode != 0
+    text = " ".join(run.stdout.split())
+    assert f"{key} is not the same on all hosts" in text
+    assert "These hosts belong to different clusters" in text
+
+
+def test_restarts_are_made_one_after_the_other(cluster, play):
+    """Every server restarts, and the cluster has a leader that a majority follows at any time but for its election."""
+    before = {host: cluster.sh(host, "systemctl show consul -p ActiveEnterTimestampMonotonic --value") for host in HOSTS}
+    run = play("--tags", "consul", "-e", "consul_dns_enabled=true")
+    after = {host: cluster.sh(host, "systemctl show consul -p ActiveEnterTimestampMonotonic --value") for host in HOSTS}
+    assert all(after[host] != before[host] for host in HOSTS), run.stdout[-3000:]
+    # One clock: the hosts are containers of one machine.
+    starts = sorted(int(time) for time in after.values())
+    assert all(later - earlier > 1_000_000 for earlier, later in zip(starts, starts[1:])), starts
+    play("--tags", "consul")
+    wait_for("a healthy cluster", lambda: cluster.healthy(HOSTS[0]))

@@ -1,0 +1,3 @@
+// Package ha breaks three hosts with a virtual address under traffic and measures what the clients notice
+// (docs/high-availability.md).
+package ha
