@@ -30,7 +30,6 @@ func keepHosts() bool { return os.Getenv("HA_HOSTS") == "keep" }
 type bed struct {
 	hosts   []host
 	address *addressWatch
-	clients *clients
 
 	mu sync.Mutex
 	// hit is when something was done to a host, by its address, that its own clients must notice.

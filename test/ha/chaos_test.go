@@ -5,7 +5,6 @@ package ha
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -230,12 +229,4 @@ func (r *result) stays(b *bed) {
 		return
 	}
 	r.check("the address stays", nil)
-}
-
-func name(hosts ...host) string {
-	var names []string
-	for _, h := range hosts {
-		names = append(names, h.name)
-	}
-	return strings.Join(names, ", ")
 }
