@@ -82,7 +82,11 @@ fuzz-front: setup ## Send random bodies through the front end, for FRONT_FUZZ_TI
 
 .PHONY: test-molecule
 test-molecule: setup ## Run the playbook on a systemd host: converge, idempotence, verify, uninstall
-	@PYTEST_ADDOPTS="$${RUN:+-k '$$RUN'}" tools/molecule.sh test --all
+	@PYTEST_ADDOPTS="$${RUN:+-k '$$RUN'}" tools/molecule.sh test
+
+.PHONY: test-ha
+test-ha: setup ## Run the playbook on three systemd hosts: a cluster, a host that dies, its replacement, uninstall
+	@PYTEST_ADDOPTS="$${RUN:+-k '$$RUN'}" tools/molecule.sh test -s cluster
 
 .PHONY: bench
 bench: setup ## Measure against other ways, and write docs/performance.md (half an hour; a quiet machine)
