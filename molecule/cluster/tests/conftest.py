@@ -86,6 +86,14 @@ class Cluster:
         except (ValueError, KeyError):
             return False
 
+    def agent_state(self, host, agent):
+        """What a host's Consul says about the agent on another one: passing, critical, or nothing without a leader."""
+        try:
+            checks = json.loads(self.api(host, f"health/node/{agent}"))
+        except ValueError:
+            return ""
+        return next((check["Status"] for check in checks if check["CheckID"] == "serfHealth"), "")
+
     def secrets(self, host):
         return self.sh(host, "cd /etc/consul && sha256sum consul_master_token consul_agent_token consul_handler_token consul_key")
 

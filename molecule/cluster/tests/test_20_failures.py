@@ -1,6 +1,5 @@
 """A host dies, and is replaced."""
 
-import json
 import re
 import threading
 
@@ -74,8 +73,7 @@ def test_wallets_notice_one_gap_when_a_host_dies(cluster):
             wallets.wait_answers()
             cluster.docker("kill", victim)
             wait_for("another owner", lambda: len(cluster.owners()) == 1 and victim not in cluster.owners())
-            wait_for("Consul notices", lambda: "critical" in {
-                check["Status"] for check in json.loads(cluster.api(HOSTS[2], f"health/node/{victim}")) if check["CheckID"] == "serfHealth"})  # fmt: skip
+            wait_for("Consul notices", lambda: cluster.agent_state(HOSTS[2], victim) == "critical")
             wallets.wait_answers()
             assert NODE in cluster.up(HOSTS[0]) & cluster.up(HOSTS[2])
         finally:
