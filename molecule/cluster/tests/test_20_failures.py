@@ -141,3 +141,10 @@ def test_restarts_are_made_one_after_the_other(cluster, play):
     assert all(later - earlier > 1_000_000 for earlier, later in zip(starts, starts[1:])), starts
     play("--tags", "consul")
     wait_for("a healthy cluster", lambda: cluster.healthy(HOSTS[0]))
+
+
+def test_a_secret_that_one_host_has_lost_comes_from_the_others(cluster, play):
+    host, secrets = HOSTS[1], cluster.secrets(HOSTS[0])
+    cluster.sh(host, "rm /etc/consul/consul_agent_token")
+    play("--tags", "consul")
+    assert cluster.secrets(host) == secrets
