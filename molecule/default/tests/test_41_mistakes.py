@@ -177,3 +177,12 @@ def test_a_run_mends_haproxy_when_it_crashes(play, lb):
 def test_the_uninstall_knows_the_files_with_images(lb):
     made = json.loads(lb.sh("cat /etc/iri-lb-haproxy/installed.json"))["made"]
     assert {"path:/var/tmp/iri-lb-haproxy-consul.tar", "path:/var/tmp/iri-lb-haproxy-haproxy.tar"} <= set(made)
+
+
+def test_a_lost_secret_is_made_anew_and_the_others_stay(play, lb):
+    hashes = "cd /etc/consul && sha256sum consul_master_token consul_agent_token consul_handler_token consul_key"
+    before = lb.sh(hashes).splitlines()
+    lb.sh("rm /etc/consul/consul_agent_token")
+    play("--tags", "consul")
+    after = lb.sh(hashes).splitlines()
+    assert [old == new for old, new in zip(before, after)] == [True, False, True, True]
