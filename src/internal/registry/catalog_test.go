@@ -221,7 +221,7 @@ func TestTheListOnTheDiskIsUsedUntilConsulAnswers(t *testing.T) {
 }
 
 func TestAConsulBehindTheListOnTheDiskHasLostData(t *testing.T) {
-	w := watchSaved(t, Local{Saved: saved(50)}, failure, nodesAt(7))
+	w := watchSaved(t, Local{Saved: saved(50)}, failure, nodesAt(7), nodesAt(7))
 	w.untilHeld(t)
 	all := w.all()
 	require.NotEmpty(t, all)

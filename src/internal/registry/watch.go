@@ -99,6 +99,15 @@ func (w *Watcher) Watch(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		snap, restarted, err := w.fetch(ctx, index)
+		if saved, used := w.savedIndex(); used {
+			// What was deregistered while this host was off is gone, unless Consul is not what it was then.
+			newest, away = saved, false
+		}
+		if err == nil && !restarted && snap.Index < newest {
+			// A leader answers before it has replayed its log after a start, with nothing or with an old list. It replays all
+			// of it before it answers this.
+			snap, err = w.client.Confirm(ctx)
+		}
 		switch {
 		case restarted:
 			index, newest = 0, 0
@@ -117,10 +126,6 @@ func (w *Watcher) Watch(ctx context.Context) {
 		w.status.Answered()
 		if snap.Index == index {
 			continue // the blocking query timed out without news
-		}
-		if saved, used := w.savedIndex(); used {
-			// What was deregistered while this host was off is gone, unless Consul is not what it was then.
-			newest, away = saved, false
 		}
 		rewound := snap.Index < newest
 		if rewound {
