@@ -30,7 +30,8 @@ Commands:
   plan               print what sync would change, and change nothing
   status             print nodes, slots and states; with --json for programs
   node               add, remove or list nodes in Consul's catalog (see node --help)
-  reload             reload HAProxy without losing a slot (systemctl reload haproxy)
+  reload             reload HAProxy without losing a slot (systemctl reload haproxy); the unit adds -- and the command
+                     that starts HAProxy's container, which is replaced if it was started otherwise
   certificate        give HAProxy the certificate of --cert and --key without a reload
   check-config       check the configuration file and exit
   check-certificate  check --cert and --key as certificate does, and change nothing
@@ -70,6 +71,8 @@ type options struct {
 	timeout         time.Duration
 	timeoutSet      bool
 	json            bool
+	// container is the command of HAProxy's container, for reload.
+	container []string
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -133,7 +136,9 @@ func parse(args []string) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
-	if flags.NArg() > 0 {
+	if opts.command == "reload" && len(args) > flags.NArg() && flags.NArg() > 0 && args[len(args)-flags.NArg()-1] == "--" {
+		opts.container = flags.Args()
+	} else if flags.NArg() > 0 {
 		return opts, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	flags.Visit(func(f *flag.Flag) { opts.timeoutSet = opts.timeoutSet || f.Name == "timeout" })
@@ -190,7 +195,7 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 	case "run":
 		return d.Run(ctx)
 	case "reload":
-		return d.Reload(ctx)
+		return d.Reload(ctx, opts.container)
 	case "plan":
 		changes, err := d.Plan(ctx, stdout)
 		if err == nil && changes {

@@ -10,27 +10,48 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/handover"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy/socket"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/ports"
 )
 
-// Reload makes the first HAProxy read its configuration again without losing a slot: see mirror.Mirror.Reload.
+// Reload makes the first HAProxy read its configuration again without losing a slot: see mirror.Mirror.Reload. container is
+// the command that HAProxy's unit starts, if it is known: where HAProxy's container is another one, it is replaced.
 //
 // The ports of the configuration are tried first. A new worker that cannot bind makes HAProxy pause the listeners of the old
 // one, and wallets are refused for two seconds.
-func (d *Daemon) Reload(ctx context.Context) error {
+func (d *Daemon) Reload(ctx context.Context, container []string) error {
+	with, err := d.replacement(ctx, container)
+	if err != nil {
+		return err
+	}
 	var loaded string
-	err := d.mirrors[0].Reload(ctx, d.cfg.HAProxy.StateFile, func(ctx context.Context) error {
+	begin := with.Begin
+	with.Begin = func(ctx context.Context) error {
 		var err error
 		if loaded, err = d.cfg.HAProxy.tryPorts(); err != nil {
 			return err
 		}
-		return socket.Reload(ctx, d.cfg.HAProxy.MasterSocket)
-	})
-	if err != nil || loaded == "" {
+		return begin(ctx)
+	}
+	if err := d.mirrors[0].Reload(ctx, d.cfg.HAProxy.StateFile, with); err != nil || loaded == "" {
 		return err
 	}
 	return writeLoaded(d.cfg.HAProxy.StateFile, loaded)
+}
+
+// replacement is HAProxy's own reload where that is enough.
+func (d *Daemon) replacement(ctx context.Context, container []string) (mirror.Replacement, error) {
+	cfg := d.cfg.HAProxy
+	if len(container) > 0 {
+		h := &handover.Handover{Command: container, AdminSocket: cfg.AdminSockets[0], MasterSocket: cfg.MasterSocket, Output: os.Stderr}
+		needed, err := h.Needed(ctx)
+		if err != nil || needed {
+			return mirror.Replacement{Begin: h.Begin, End: h.End}, err
+		}
+	}
+	return mirror.Replacement{Begin: func(ctx context.Context) error { return socket.Reload(ctx, cfg.MasterSocket) }}, nil
 }
 
 // tryPorts returns the configuration that HAProxy will read, if this host has the ports for it.

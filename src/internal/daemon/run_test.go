@@ -164,7 +164,7 @@ func TestCommandsNeedHAProxyAndSayWhichSocketTheyTried(t *testing.T) {
 	assert.Contains(t, st.HAProxy[1].Error, d.cfg.HAProxy.AdminSockets[1])
 	assert.Equal(t, uint64(9), st.Consul.Index)
 	assert.Len(t, st.Consul.Problems, 1)
-	require.ErrorContains(t, d.Reload(t.Context()), "save HAProxy's slots before the reload")
+	require.ErrorContains(t, d.Reload(t.Context(), nil), "save HAProxy's slots before the reload")
 }
 
 func TestStatusWithoutConsulIsThereAllTheSame(t *testing.T) {

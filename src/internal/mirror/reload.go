@@ -14,10 +14,17 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
 )
 
+// Replacement puts a new worker in the place of HAProxy's present one.
+type Replacement struct {
+	// Begin starts the new worker.
+	Begin func(context.Context) error
+	// End is called when the new worker is like the old one, or with the reason why it is not. nil: HAProxy needs no more help.
+	End func(context.Context, error) error
+}
+
 // Reload makes HAProxy read its configuration again without losing a slot. It writes the files that the new worker reads,
-// calls ask, which asks HAProxy's master for the reload, and gives the new worker what no file can hold: maxconn. Other
-// callers wait meanwhile.
-func (m *Mirror) Reload(ctx context.Context, stateFile string, ask func(context.Context) error) error {
+// begins the replacement, and gives the new worker what no file can hold: maxconn. Other callers wait meanwhile.
+func (m *Mirror) Reload(ctx context.Context, stateFile string, with Replacement) error {
 	unlock, err := m.lock(ctx)
 	if err != nil {
 		return err
@@ -29,18 +36,28 @@ func (m *Mirror) Reload(ctx context.Context, stateFile string, ask func(context.
 		return fmt.Errorf("save HAProxy's slots before the reload: %w", err)
 	}
 	old := m.session.worker
-	if err := ask(ctx); err != nil {
+	if err := with.Begin(ctx); err != nil {
 		return err
 	}
+	now, err := m.prepare(ctx, old, before)
+	if with.End != nil {
+		err = with.End(ctx, err)
+	}
+	if err == nil {
+		m.log.Info("HAProxy reloaded", "slots_before", len(before), "slots_now", now)
+	}
+	return err
+}
+
+// prepare makes the new worker like the old one, and returns how many slots it has.
+func (m *Mirror) prepare(ctx context.Context, old haproxy.Worker, before map[haproxy.ServerID]haproxy.Server) (now int, err error) {
 	if err := m.awaitNewWorker(ctx, old); err != nil {
-		return err
+		return 0, err
 	}
-	now, err := m.restoreMaxConn(ctx, before)
-	if err != nil {
-		return fmt.Errorf("give the new worker its limits: %w", err)
+	if now, err = m.restoreMaxConn(ctx, before); err != nil {
+		return 0, fmt.Errorf("give the new worker its limits: %w", err)
 	}
-	m.log.Info("HAProxy reloaded", "slots_before", len(before), "slots_now", now)
-	return nil
+	return now, nil
 }
 
 // save writes the state file and the maps of server names, and returns each server's address and limit.

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,7 +30,7 @@ func reloadable(t *testing.T) (w *world, stateFile, sniFile string) {
 
 func TestAReloadSavesTheSlotsFirstAndRestoresTheLimits(t *testing.T) {
 	w, stateFile, sniFile := reloadable(t)
-	err := w.Reload(t.Context(), stateFile, func(context.Context) error {
+	err := w.Reload(t.Context(), stateFile, Replacement{Begin: func(context.Context) error {
 		state, err := os.ReadFile(stateFile)
 		require.NoError(t, err)
 		assert.Contains(t, string(state), "10.0.0.1 14265")
@@ -38,7 +39,7 @@ func TestAReloadSavesTheSlotsFirstAndRestoresTheLimits(t *testing.T) {
 		assert.Regexp(t, `^https\d+ a\.example\n$`, string(names))
 		w.haproxy.Reload(0)
 		return nil
-	})
+	}})
 	require.NoError(t, err)
 	assert.Equal(t, 7, w.haproxy.Serving("iri_back")[node("10.0.0.1").Addr].MaxConn)
 	assert.Contains(t, w.log.String(), "HAProxy reloaded: slots_before=20 slots_now=20")
@@ -59,15 +60,37 @@ func TestAReloadThatFailsSaysWhy(t *testing.T) {
 			test.prepare(w)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			err := w.Reload(ctx, stateFile, func(context.Context) error { return test.ask(w, cancel) })
+			err := w.Reload(ctx, stateFile, Replacement{Begin: func(context.Context) error { return test.ask(w, cancel) }})
 			assert.ErrorContains(t, err, test.want)
 		})
 	}
 }
 
+func TestTheEndOfAReplacementComesWhenTheNewWorkerIsLikeTheOldOne(t *testing.T) {
+	w, stateFile, _ := reloadable(t)
+	limit := -1
+	end := func(_ context.Context, failed error) error {
+		require.NoError(t, failed)
+		limit = w.haproxy.Serving("iri_back")[node("10.0.0.1").Addr].MaxConn
+		return errNoAnswer
+	}
+	err := w.Reload(t.Context(), stateFile, Replacement{Begin: func(context.Context) error { w.haproxy.Reload(0); return nil }, End: end})
+	require.ErrorIs(t, err, errNoAnswer)
+	assert.Equal(t, 7, limit)
+}
+
+func TestTheEndOfAReplacementLearnsWhyThereIsNoNewWorker(t *testing.T) {
+	w, stateFile, _ := reloadable(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	end := func(_ context.Context, failed error) error { return errors.Join(failed, errNoAnswer) }
+	err := w.Reload(ctx, stateFile, Replacement{Begin: func(context.Context) error { cancel(); return nil }, End: end})
+	require.ErrorIs(t, err, errNoAnswer)
+	assert.ErrorContains(t, err, "HAProxy shows no new worker")
+}
+
 func TestAReloadWithoutPlaceForTheStateFileIsNotTried(t *testing.T) {
 	w, _, _ := reloadable(t)
-	err := w.Reload(t.Context(), "/nowhere/srv.state", func(context.Context) error { t.Fatal("reloaded"); return nil })
+	err := w.Reload(t.Context(), "/nowhere/srv.state", Replacement{Begin: func(context.Context) error { t.Fatal("reloaded"); return nil }})
 	assert.ErrorContains(t, err, "write /nowhere/srv.state")
 }
 
