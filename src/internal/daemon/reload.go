@@ -45,7 +45,7 @@ func (d *Daemon) Reload(ctx context.Context, container []string) error {
 func (d *Daemon) replacement(ctx context.Context, container []string) (mirror.Replacement, error) {
 	cfg := d.cfg.HAProxy
 	if len(container) > 0 {
-		h := &handover.Handover{Command: container, AdminSocket: cfg.AdminSockets[0], MasterSocket: cfg.MasterSocket, Output: os.Stderr}
+		h := &handover.Handover{Command: container, AdminSocket: cfg.AdminSockets[0], MasterSocket: cfg.MasterSocket}
 		needed, err := h.Needed(ctx)
 		if err != nil || needed {
 			return mirror.Replacement{Begin: h.Begin, End: h.End}, err

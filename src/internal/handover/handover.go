@@ -37,8 +37,6 @@ type Handover struct {
 	Command []string
 	// AdminSocket and MasterSocket are HAProxy's.
 	AdminSocket, MasterSocket string
-	// Output gets what HAProxy prints: the journal.
-	Output *os.File
 
 	old  string // the ID of the old container
 	main int    // the process that systemd is to watch
@@ -47,12 +45,12 @@ type Handover struct {
 // Needed reports whether the running container has another command line than the unit, or its image's name now stands for
 // another image.
 func (h *Handover) Needed(ctx context.Context) (bool, error) {
-	format := `{{.Image}} {{.Config.Image}} {{index .Config.Labels "` + label + `"}}`
+	format := `{{.Image}},{{.Config.Image}},{{index .Config.Labels "` + label + `"}}`
 	running, err := docker(ctx, "container", "inspect", "--format", format, container)
 	if err != nil {
 		return false, err
 	}
-	parts := strings.Split(running, " ")
+	parts := strings.Split(running, ",")
 	if len(parts) != 3 {
 		return false, fmt.Errorf("docker container inspect %s: unexpected answer %q", container, running)
 	}
@@ -108,11 +106,11 @@ func (h *Handover) begin(ctx context.Context) error {
 	return h.awaitWorker(ctx)
 }
 
-// start returns the process of the docker client. It becomes a child of systemd, which so learns of its end.
+// start returns the process of the docker client. It becomes a child of systemd, which so learns of its end. systemd-cat gives
+// what HAProxy prints the name in the journal that it has after a start.
 func (h *Handover) start(ctx context.Context) (pid int, err error) {
-	args := append([]string{"-c", `"$@" </dev/null >&2 & echo $!`, "sh"}, h.Command...)
+	args := append([]string{"-c", `systemd-cat --identifier docker "$@" </dev/null >/dev/null 2>&1 & echo $!`, "sh"}, h.Command...)
 	cmd := exec.CommandContext(ctx, "sh", append(args, "-x", h.AdminSocket)...)
-	cmd.Stderr = h.Output
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, err
@@ -190,6 +188,7 @@ func (h *Handover) undo(ctx context.Context) error {
 		if err := os.Rename(kept(s), s); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
+		_ = os.Remove(kept(s)) // a second name of the same file is not renamed
 	}
 	_, err := docker(ctx, "container", "rename", h.old, container)
 	if err = errors.Join(append(errs, err)...); err != nil {
