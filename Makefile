@@ -48,7 +48,7 @@ images-matrix: setup ## Also get the other HAProxy versions for the integration 
 	@tools/images.sh --matrix
 
 .PHONY: test
-test: ## Run all tests: unit, integration, molecule
+test: ## Run all tests: unit, integration, molecule, three hosts
 	@tools/test.sh
 
 .PHONY: test-unit
@@ -87,6 +87,12 @@ test-molecule: setup ## Run the playbook on a systemd host: converge, idempotenc
 .PHONY: test-ha
 test-ha: setup ## Run the playbook on three systemd hosts: a cluster, a host that dies, its replacement, uninstall
 	@PYTEST_ADDOPTS="$${RUN:+-k '$$RUN'}" tools/molecule.sh test -s cluster
+
+.PHONY: test-ha-short
+test-ha-short: setup ## Three systemd hosts, and one dies: what `make test` runs of test-ha
+	@tools/molecule.sh destroy -s cluster
+	@for step in create prepare converge verify destroy; do \
+		PYTEST_ADDOPTS="-k 'one_cluster or served_by_all or virtual_address or host_dies'" tools/molecule.sh $$step -s cluster; done
 
 .PHONY: bench
 bench: setup ## Measure against other ways, and write docs/performance.md (half an hour; a quiet machine)

@@ -24,10 +24,11 @@ start() {
   pid_of[$part]=$!
 }
 
-# finish: waits for all that were started, reports each as it ends, and shows now and then what the others are at.
+# finish [PART]: waits for a part, or for all that were started; reports each as it ends, and shows now and then what the others
+# are at.
 finish() {
   local part next=$((SECONDS + PROGRESS_EVERY))
-  while ((${#pid_of[@]} > 0)); do
+  while ((${#pid_of[@]} > 0)) && [[ -z ${1:-} || -n ${pid_of[$1]:-} ]]; do
     sleep 0.5
     for part in "${!pid_of[@]}"; do
       kill -0 "${pid_of[$part]}" 2>/dev/null || report "$part"
@@ -104,6 +105,8 @@ finish
 if [[ " ${failed_parts[*]} " != *' setup '* ]]; then
   start integration make --no-print-directory test-integration GO_TEST_FLAGS=-v
   start molecule make --no-print-directory test-molecule
+  finish integration # the machine has enough to do
+  start cluster make --no-print-directory test-ha-short
   finish
 fi
 
@@ -111,7 +114,7 @@ for part in "${failed_parts[@]}"; do failures "$part"; done
 
 total_passed=0
 total_failed=0
-for part in setup unit integration molecule; do
+for part in setup unit integration molecule cluster; do
   read -r passed failed <<<"$(results "$part")"
   ((total_passed += passed, total_failed += failed)) || true
 done
