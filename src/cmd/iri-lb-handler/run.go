@@ -35,7 +35,8 @@ Commands:
   certificate        give HAProxy the certificate of --cert and --key without a reload
   check-config       check the configuration file and exit
   check-certificate  check --cert and --key as certificate does, and change nothing
-  check-host         for the playbook: try the ports and HAProxy's configuration that standard input describes
+  check-host         for the playbook: try the ports, HAProxy's configuration and
+                     the nodes that standard input describes
   version            print the version
 
 Flags:

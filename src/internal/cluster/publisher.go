@@ -30,7 +30,8 @@ type Publisher struct {
 	clock   clockwork.Clock
 	changed atomic.Bool
 
-	// last is the report that Consul has, without its time; tried is when it was last written, or should have been.
+	// last is the report that was last written at the time tried, or should have been: Consul logs what it refuses, so that is
+	// not repeated more often than anything else.
 	last   status.Report
 	tried  time.Time
 	failed string
@@ -63,13 +64,9 @@ func (p *Publisher) turn(ctx context.Context) {
 	p.tried, p.last = now, r
 	r.Written = now
 	err := p.write(ctx, r)
-	if ctx.Err() != nil {
-		return
+	if ctx.Err() == nil {
+		p.note(err)
 	}
-	if err != nil {
-		p.last = status.Report{} // to be written at the next turn
-	}
-	p.note(err)
 }
 
 // note logs a failure once.

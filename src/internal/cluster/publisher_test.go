@@ -21,6 +21,7 @@ type desk struct {
 	clock   *clockwork.FakeClock
 	report  status.Report
 	fail    error
+	tries   int
 	written []status.Report
 	// slots says of each collected report whether HAProxy was read for it.
 	slots []bool
@@ -30,6 +31,7 @@ type desk struct {
 func newDesk() *desk {
 	d := &desk{clock: clockwork.NewFakeClock(), report: status.Report{Host: "lb1"}}
 	d.Publisher = NewPublisher(func(_ context.Context, r status.Report) error {
+		d.tries++
 		if d.fail == nil {
 			d.written = append(d.written, r)
 		}
@@ -85,11 +87,12 @@ func TestHAProxyIsReadWhenItWasReconciled(t *testing.T) {
 func TestAFailureIsOneLineAndTheReportIsWrittenWhenConsulIsBack(t *testing.T) {
 	d := newDesk()
 	d.fail = errors.New("dial tcp 127.0.0.1:8500: connection refused")
-	d.turns(t, 20)
+	d.turns(t, 19)
 	assert.Equal(t, 1, strings.Count(d.log.String(), "other hosts do not see this host's state"))
+	assert.Equal(t, 4, d.tries, "Consul logs each of them")
 	assert.NotContains(t, d.slots, true, "HAProxy is not read for that")
 	d.fail = nil
-	d.turns(t, 1)
+	d.turns(t, 6)
 	require.Len(t, d.written, 1)
 	assert.Contains(t, d.log.String(), "other hosts see this host's state again")
 }
