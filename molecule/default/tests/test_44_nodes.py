@@ -33,7 +33,7 @@ def test_a_changed_entry_changes_the_node(play, lb):
 
 @pytest.mark.parametrize("entries, why", [
     ([entry(tags=["haproxy.weight=many"])], f"iri_nodes: node {NODE}:14265: tag haproxy.weight=many: "),
-    ([entry(tag=["haproxy.weight=7"])], 'json: unknown field "tag"'),
+    ([entry(tag=["haproxy.weight=7"])], "iri_nodes.tag. Supported parameters include: address, check,"),
     ([entry(check="skip-limitd=true")], 'unknown key "skip-limitd"'),
     ([entry(), entry()], f'iri_nodes: entries 1 and 2 have the same id "{NODE}:14265"'),
 ])  # fmt: skip
