@@ -51,6 +51,8 @@ type Host struct {
 type Address struct {
 	Address string   `json:"address"`
 	Hosts   []string `json:"hosts"`
+	// Known is false while a host that may have it has no report about the present.
+	Known bool `json:"known"`
 }
 
 // Difference is a node that is not the same in all HAProxies.
@@ -81,21 +83,33 @@ func (c *Cluster) Compare(now time.Time, addresses []string) {
 		}
 	}
 	for _, a := range addresses {
-		address := Address{a, []string{}}
-		for _, h := range c.Hosts {
-			if h.present() && slices.Contains(h.Report.Addresses, a) {
-				address.Hosts = append(address.Hosts, h.Name)
-			}
-		}
-		c.Addresses = append(c.Addresses, address)
+		c.Addresses = append(c.Addresses, c.findAddress(a))
 	}
 	c.findDifferences()
 }
 
-// present reports whether the host's report is about the present. A host that has died leaves its last one behind.
-func (h Host) present() bool {
-	return h.Report != nil && !h.Old && h.State != "failed" && h.State != "left"
+func (c *Cluster) findAddress(a string) Address {
+	address, silent := Address{Address: a, Hosts: []string{}}, false
+	for _, h := range c.Hosts {
+		switch {
+		case h.present():
+			address.Known = true
+			if slices.Contains(h.Report.Addresses, a) {
+				address.Hosts = append(address.Hosts, h.Name)
+			}
+		case h.Report != nil && !h.gone():
+			silent = true
+		}
+	}
+	address.Known = address.Known && !silent
+	return address
 }
+
+// present reports whether the host's report is about the present. A host that has died leaves its last one behind.
+func (h Host) present() bool { return h.Report != nil && !h.Old && !h.gone() }
+
+// gone reports whether Consul takes the host for dead.
+func (h Host) gone() bool { return h.State == "failed" || h.State == "left" }
 
 // nodeKey tells one node of a pool from the others.
 type nodeKey struct{ pool, id, address, registered string }

@@ -119,6 +119,10 @@ func TestAnAddressOfNobodyAndOneOfTwoAreSaid(t *testing.T) {
 	c = three()
 	c.Hosts[1].Report.Addresses = nil
 	assert.Contains(t, table(t, c), "\nNo host has the address 192.0.2.10: see journalctl -u keepalived on each\n")
+	c.Hosts[2].Report.Written = now.Add(-time.Hour)
+	assert.Contains(t, table(t, c), "\nWho has the address 192.0.2.10 is not known: not every host has a report of the last 1m30s\n")
+	c.Hosts[2].State = "failed"
+	assert.Contains(t, table(t, c), "\nNo host has the address 192.0.2.10: see")
 }
 
 func TestWhatIsWrongOnAHostIsExplained(t *testing.T) {
@@ -143,7 +147,7 @@ func TestWithoutALeaderTheTableSaysSo(t *testing.T) {
 
 HOST  CONSUL  ADDRESS  HANDLER  HAPROXY  IN SERVICE  REPORT
 
-No host has the address 192.0.2.10: see journalctl -u keepalived on each
+Who has the address 192.0.2.10 is not known: not every host has a report of the last 1m30s
 
 Differences: not known; it takes the reports of two hosts
 `, table(t, Cluster{Consul: ClusterConsul{Address: "http://x", Error: "connection refused"}}))
@@ -170,7 +174,7 @@ func TestClusterAsJSONHasEverything(t *testing.T) {
 	var again Cluster
 	require.NoError(t, json.Unmarshal([]byte(out.String()), &again))
 	assert.Equal(t, c.Differences, again.Differences)
-	assert.Equal(t, []Address{{"192.0.2.10", []string{"lb1"}}}, again.Addresses)
+	assert.Equal(t, []Address{{"192.0.2.10", []string{"lb1"}, true}}, again.Addresses)
 	assert.Equal(t, c.Hosts[0].Report.HAProxy, again.Hosts[0].Report.HAProxy)
 	assert.Equal(t, 2, again.Hosts[0].AgeSeconds)
 }

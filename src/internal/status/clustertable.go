@@ -124,12 +124,14 @@ func (c Cluster) writeNotes(w io.Writer) {
 		}
 	}
 	for _, a := range c.Addresses {
-		switch len(a.Hosts) {
-		case 0:
+		switch {
+		case len(a.Hosts) > 1:
+			notes = append(notes, fmt.Sprintf("%s have the address %s at once: they do not hear each other's VRRP (IP protocol 112)",
+				strings.Join(a.Hosts, " and "), a.Address))
+		case len(a.Hosts) == 0 && a.Known:
 			notes = append(notes, fmt.Sprintf("No host has the address %s: see journalctl -u keepalived on each", a.Address))
-		case 1:
-		default:
-			notes = append(notes, fmt.Sprintf("%s have the address %s at once: they do not hear each other's VRRP (IP protocol 112)", strings.Join(a.Hosts, " and "), a.Address))
+		case len(a.Hosts) == 0:
+			notes = append(notes, fmt.Sprintf("Who has the address %s is not known: not every host has a report of the last %s", a.Address, oldAfter))
 		}
 	}
 	if len(notes) > 0 {
