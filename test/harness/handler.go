@@ -25,6 +25,9 @@ type HandlerConfig struct {
 	// HAProxyFile is HAProxy's own configuration.
 	HAProxyFile string
 	NodesFile   string
+	// Host is what Consul calls the handler's host, and Addresses are the virtual addresses.
+	Host        string
+	Addresses   []string
 	Certificate string
 	// CAFile is for servers that are added at runtime when SlotOverflow is set.
 	CAFile         string
@@ -86,7 +89,7 @@ func (c HandlerConfig) Write(t *testing.T, path string) {
 		pools = append(pools, pool)
 	}
 	text, err := yaml.Marshal(map[string]any{
-		"consul": consul, "service": c.Service, "nodes_file": c.NodesFile, "haproxy": haproxy, "pools": pools,
+		"consul": consul, "service": c.Service, "host": c.Host, "addresses": c.Addresses, "nodes_file": c.NodesFile, "haproxy": haproxy, "pools": pools,
 		"return_delay": c.ReturnDelay.String(), "drain_timeout": c.DrainTimeout.String(), "resync_interval": c.ResyncInterval.String(),
 		"listen": c.Listen, "log_level": c.LogLevel,
 	})

@@ -34,6 +34,18 @@ def test_one_host_has_the_virtual_address(cluster):
     assert cluster.wallet(VIRTUAL) == (200, "node")
 
 
+def test_every_host_shows_all_of_them(cluster):
+    def agreed(host):
+        """What a host shows, once all reports are there and say the same."""
+        shown = json.loads(cluster.sh(host, "iri-lb-handler status --cluster --json"))
+        return shown if set(shown["compared"]) == set(HOSTS) and not shown["differences"] else None
+
+    for host in HOSTS:
+        shown = wait_for(f"{host} shows three hosts that agree", lambda h=host: agreed(h), 60)
+        assert [address["hosts"] for address in shown["addresses"]] == [cluster.owners()]
+        assert {(h["state"], h["report"]["haproxy"][0]["pools"][0]["nodes"][0]["verdict"]) for h in shown["hosts"]} == {("alive", "passing")}
+
+
 def test_consuls_metrics_are_there(cluster):
     assert "\nconsul_raft_" in cluster.api(HOSTS[0], "agent/metrics?format=prometheus")
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from conftest import HOST, wait_for
+
 MODES = {
     "/etc/consul": ("root", "consul", 0o750),
     "/etc/consul/consul.json": ("root", "consul", 0o640),
@@ -62,6 +64,14 @@ def test_consul_encrypts_the_traffic_between_servers(lb):
                                       "http://localhost:8500/v1/acl/tokens"])  # fmt: skip
 def test_the_handlers_token_only_reads_nodes(lb, request_):
     assert lb.sh(f'curl -s -o /dev/null -w "%{{http_code}}" -H "X-Consul-Token: $(cat /etc/iri-lb-handler/consul_token)" {request_}') == "403"
+
+
+def test_the_handler_shows_its_host_to_others(lb):
+    def shown():
+        return json.loads(lb.sh("iri-lb-handler status --cluster --json"))["hosts"]
+
+    (host,) = wait_for("a report", lambda: shown() if shown()[0].get("report") else None)
+    assert (host["name"], host["role"], host["state"], host["report"]["not_ready"]) == (HOST, "leader", "alive", [])
 
 
 def test_no_secret_appears_in_the_process_list_or_the_journal(lb):

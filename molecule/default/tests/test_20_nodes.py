@@ -100,6 +100,17 @@ def test_a_node_in_the_catalog_is_checked_by_the_load_balancer(lb):
     wait_for("no slot", lambda: lb.slot("127.0.0.14") is None)
 
 
+def test_the_load_balancer_is_no_node_of_its_own(lb):
+    address = lb.sh("hostname -I").split()[0]
+    service = json.dumps({"ID": "itself", "Name": "iri", "Address": address, "Port": 14267})
+    try:
+        lb.operator(f"curl -sS --fail-with-body -H \"X-Consul-Token: $CONSUL_HTTP_TOKEN\" -X PUT -d '{service}' http://localhost:8500/v1/agent/service/register")
+        wait_for("the reason in the log", lambda: f"{address}:14267 is this load balancer itself" in lb.sh("journalctl -u iri-lb-handler --no-pager"))
+        assert lb.slot(address) is None
+    finally:
+        lb.deregister("itself")
+
+
 def test_a_request_without_the_version_header_is_refused(lb):
     request = "curl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:14267/"
     assert lb.sh(f"{request} -d '{{\"command\": \"getNodeInfo\"}}'") == "400"

@@ -186,3 +186,22 @@ def test_a_lost_secret_is_made_anew_and_the_others_stay(play, lb):
     play("--tags", "consul")
     after = lb.sh(hashes).splitlines()
     assert [old == new for old, new in zip(before, after)] == [True, False, True, True]
+
+
+def test_a_token_of_an_older_version_may_do_more_after_a_run(play, lb):
+    def policy(options=""):
+        url = f"http://localhost:8500/v1/acl/policy/{number if options else 'name/iri-lb-handler'}"
+        return json.loads(lb.operator(f'curl -sS --fail-with-body -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" {options} {url}'))
+
+    number, rules = policy()["ID"], policy()["Rules"]
+    assert "key_prefix" in rules
+    old = json.dumps({"Name": "iri-lb-handler", "Rules": rules[: rules.index("key_prefix")]})
+    try:
+        policy(f"-X PUT -d '{old}'")
+        wait_for("what to do", lambda: "run the playbook, which extends the token's policy" in lb.sh("journalctl -u iri-lb-handler --no-pager -n 20"), 60)
+        assert lb.sh("curl -s http://127.0.0.1:9294/readyz").startswith("ready")
+    finally:
+        run = play("--tags", "consul")
+    assert changed(run) == 1
+    assert policy()["Rules"] == rules
+    wait_for("the next report", lambda: "other hosts see this host's state again" in lb.sh("journalctl -u iri-lb-handler --no-pager -n 20"), 60)

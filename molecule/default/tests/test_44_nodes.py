@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from conftest import changed, wait_for
 
 NODE = "127.0.0.14"
@@ -29,12 +31,18 @@ def test_a_changed_entry_changes_the_node(play, lb):
     wait_for("its new weight", lambda: (lb.slot(NODE) or {}).get("weight") == 7)
 
 
-def test_a_wrong_entry_is_named_and_nothing_is_written(play, lb):
-    run = play(*nodes(entry(tags=["haproxy.weight=many"])), check=False)
+@pytest.mark.parametrize("entries, why", [
+    ([entry(tags=["haproxy.weight=many"])], f"iri_nodes: node {NODE}:14265: tag haproxy.weight=many: "),
+    ([entry(tag=["haproxy.weight=7"])], "iri_nodes.tag. Supported parameters include: address, check,"),
+    ([entry(check="skip-limitd=true")], 'unknown key "skip-limitd"'),
+    ([entry(), entry()], f'iri_nodes: entries 1 and 2 have the same id "{NODE}:14265"'),
+])  # fmt: skip
+def test_a_wrong_entry_is_named_before_anything_changes(play, lb, entries, why):
+    # The port would change HAProxy's configuration.
+    run = play("-e", json.dumps({"iri_nodes": entries, "haproxy_stats_port": 9293}), check=False)
     assert run.returncode != 0
-    text = " ".join(run.stdout.split())
-    assert "iri_nodes:" in text
-    assert "haproxy.weight=many" in text
+    assert changed(run) == 0
+    assert why in " ".join(run.stdout.split()).replace('\\"', '"')
     assert lb.slot(NODE)["weight"] == 7
 
 

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/logtest"
 )
 
 func TestHelpListsVersionsOnStandardOutput(t *testing.T) {
@@ -69,32 +69,14 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// output can be read while it is written.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 var listening = regexp.MustCompile(`listening: address=(\S+)`)
 
 // start runs the program on a free port until the end of the test.
-func start(t *testing.T, args ...string) (address string, stdout *output) {
+func start(t *testing.T, args ...string) (address string, stdout *logtest.Buffer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	stdout = &output{}
+	stdout = &logtest.Buffer{}
 	go func() {
 		ended <- run(ctx, append([]string{"-listen", "127.0.0.1:0"}, args...), stdout, stdout)
 	}()

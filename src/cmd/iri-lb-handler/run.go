@@ -28,25 +28,29 @@ Commands:
   run                stay and apply every change at once (the daemon)
   sync               compare once, change what differs, and exit
   plan               print what sync would change, and change nothing
-  status             print nodes, slots and states; with --json for programs
+  status             print nodes, slots and states; with --cluster what all hosts
+                     say, and where they differ; with --json for programs
   node               add, remove or list nodes in Consul's catalog (see node --help)
   reload             reload HAProxy without losing a slot (systemctl reload haproxy); the unit adds -- and the command
                      that starts HAProxy's container, which is replaced if it was started otherwise
   certificate        give HAProxy the certificate of --cert and --key without a reload
   check-config       check the configuration file and exit
   check-certificate  check --cert and --key as certificate does, and change nothing
-  check-host         for the playbook: try the ports and HAProxy's configuration that standard input describes
+  check-host         for the playbook: try the ports, HAProxy's configuration and
+                     the nodes that standard input describes
   version            print the version
 
 Flags:
   --config FILE    configuration file (default ` + daemon.DefaultConfigPath + `)
   --timeout TIME   give up after this time; all but run (default 30s, e.g. 90s)
+  --cluster        status of all hosts
   --json           status as JSON
   --cert FILE      the certificate with its chain, in PEM form
   --key FILE       the certificate's private key, in PEM form, without a password
 
 Examples:
   iri-lb-handler status
+  iri-lb-handler status --cluster
   iri-lb-handler plan && echo 'HAProxy is in line with Consul'
   iri-lb-handler sync --timeout 10s
   iri-lb-handler certificate --cert fullchain.pem --key privkey.pem
@@ -70,7 +74,7 @@ type options struct {
 	cert, key       string
 	timeout         time.Duration
 	timeoutSet      bool
-	json            bool
+	json, cluster   bool
 	// container is the command of HAProxy's container, for reload.
 	container []string
 }
@@ -118,6 +122,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&opts.config, "config", daemon.DefaultConfigPath, "")
 	flags.DurationVar(&opts.timeout, "timeout", 30*time.Second, "")
 	flags.BoolVar(&opts.json, "json", false, "")
+	flags.BoolVar(&opts.cluster, "cluster", false, "")
 	flags.StringVar(&opts.cert, "cert", "", "")
 	flags.StringVar(&opts.key, "key", "", "")
 	if len(args) == 0 {
@@ -153,6 +158,8 @@ func (o options) check() error {
 		return errors.New("--timeout is not for run, which never gives up")
 	case o.json && o.command != "status":
 		return errors.New("--json is for status only")
+	case o.cluster && o.command != "status":
+		return errors.New("--cluster is for status only")
 	case !pair && o.cert+o.key != "":
 		return errors.New("--cert and --key are for certificate and check-certificate only")
 	case pair && (o.cert == "" || o.key == ""):
@@ -191,6 +198,7 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
+	d.Version = version
 	switch opts.command {
 	case "run":
 		return d.Run(ctx)
@@ -203,7 +211,7 @@ func execute(ctx context.Context, opts options, stdout, stderr io.Writer) error 
 		}
 		return err
 	case "status":
-		return status(ctx, d, opts.json, stdout)
+		return status(ctx, d, opts, stdout)
 	}
 	return d.Sync(ctx)
 }
@@ -226,11 +234,22 @@ func checkHost(ctx context.Context, opts options) error {
 	return preflight.Run(ctx, req)
 }
 
-func status(ctx context.Context, d *daemon.Daemon, asJSON bool, stdout io.Writer) error {
-	st, err := d.Status(ctx)
-	write := st.WriteTable
-	if asJSON {
-		write = st.WriteJSON
+// shown is what status prints, of this host or of all.
+type shown interface {
+	WriteTable(w io.Writer) error
+	WriteJSON(w io.Writer) error
+}
+
+func status(ctx context.Context, d *daemon.Daemon, opts options, stdout io.Writer) error {
+	var st shown
+	var err error
+	if opts.cluster {
+		st, err = d.Cluster(ctx)
+	} else {
+		st, err = d.Status(ctx)
 	}
-	return errors.Join(err, write(stdout))
+	if opts.json {
+		return errors.Join(err, st.WriteJSON(stdout))
+	}
+	return errors.Join(err, st.WriteTable(stdout))
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/logtest"
 )
 
 func TestWrongUsageOfServeIsExplained(t *testing.T) {
@@ -62,24 +62,6 @@ func TestServeReportsWhyItCannotStart(t *testing.T) {
 	}
 }
 
-// output is a buffer that can be read while it is written.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // fakeConsul has the node registered and requires the token T0ken.
 func fakeConsul(t *testing.T, node *iritest.Server) string {
 	t.Helper()
@@ -111,7 +93,7 @@ func TestServeRunsUntilItsContextEnds(t *testing.T) {
 	token := filepath.Join(dir, "token")
 	require.NoError(t, os.WriteFile(token, []byte("T0ken\n"), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
-	stderr, ended := &output{}, make(chan int, 1)
+	stderr, ended := &logtest.Buffer{}, make(chan int, 1)
 	go func() {
 		ended <- run(ctx, []string{
 			"serve", "--listen", "127.0.0.1:0", "--consul", fakeConsul(t, node), "--token-file", token,

@@ -183,12 +183,12 @@ func (c *Client) DeregisterCommand(id string) string {
 // Apply makes the entries of iri_nodes equal to the list, and leaves what others have registered alone. When one entry of the
 // list is wrong nothing is written.
 func (c *Client) Apply(ctx context.Context, nodes []Node) ([]Change, error) {
+	if err := Validate(nodes, c.opts); err != nil {
+		return nil, err
+	}
 	wanted := map[string]bool{}
 	for _, n := range nodes {
 		wanted[n.ID] = true
-		if err := c.opts.Validate(n.service(c.opts.Service, true)); err != nil {
-			return nil, fmt.Errorf("node %s: %w", n.ID, err)
-		}
 	}
 	all, err := c.List(ctx)
 	if err != nil {
@@ -220,6 +220,17 @@ func (c *Client) Apply(ctx context.Context, nodes []Node) ([]Change, error) {
 		ops = append(ops, c.set(n, true))
 	}
 	return changes, c.write(ctx, ops)
+}
+
+// Validate says of each node of iri_nodes what is wrong with it, a line for each.
+func Validate(nodes []Node, opts registry.Options) error {
+	var errs []error
+	for _, n := range nodes {
+		if err := opts.Validate(n.service(opts.Service, true)); err != nil {
+			errs = append(errs, fmt.Errorf("node %s: %w", n.ID, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Client) set(n Node, managed bool) *api.ServiceTxnOp {

@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iri"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/logtest"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
@@ -31,7 +31,7 @@ type bench struct {
 	clock   *clockwork.FakeClock
 	checked chan string
 	changed chan struct{}
-	log     *lockedBuffer
+	log     *logtest.Buffer
 
 	mu       sync.Mutex
 	verdicts map[string]nodecheck.Verdict
@@ -39,23 +39,10 @@ type bench struct {
 	results  []pool.Health
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
-
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{
-		t: t, clock: clockwork.NewFakeClock(), checked: make(chan string, 100), changed: make(chan struct{}, 100), log: &lockedBuffer{},
+		t: t, clock: clockwork.NewFakeClock(), checked: make(chan string, 100), changed: make(chan struct{}, 100), log: &logtest.Buffer{},
 		verdicts: map[string]nodecheck.Verdict{},
 	}
 	b.Checker = New(NewRunner(iri.Options{}, 1, 0), hclog.New(&hclog.LoggerOptions{Output: b.log}), b.clock, func(h pool.Health) {

@@ -31,6 +31,10 @@ type Config struct {
 	Service string        `yaml:"service"`
 	HAProxy HAProxyConfig `yaml:"haproxy"`
 	Pools   []PoolConfig  `yaml:"pools"`
+	// Host is what Consul calls this host; "" is its name up to the first dot.
+	Host string `yaml:"host"`
+	// Addresses are the virtual addresses that this host may have.
+	Addresses []string `yaml:"addresses"`
 	// NodesFile keeps the last list of nodes for a start without Consul; "" for none.
 	NodesFile string `yaml:"nodes_file"`
 	// WarningPercent is the share of its weight that a node in Consul's warning state keeps, 1 to 100.
@@ -147,6 +151,8 @@ func (c Config) check() error {
 		checkSet("haproxy.certificate", c.HAProxy.Certificate),
 		checkFile("haproxy.certificate", c.HAProxy.Certificate),
 		c.checkPools(),
+		checkHost(c.Host),
+		checkAddresses(c.Addresses),
 		checkNodesFile(c.NodesFile),
 		checkPercent("warning_percent", c.WarningPercent, 1),
 		checkPercent("guard_percent", c.GuardPercent, 0),
@@ -202,6 +208,25 @@ func (c HAProxyConfig) checkSockets() error {
 		}
 		if slices.Contains(c.AdminSockets[:i], socket) {
 			return fmt.Errorf("haproxy.admin_sockets: %q is there twice", socket)
+		}
+	}
+	return nil
+}
+
+// hostName has no slash: the host's report in Consul is called by it.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
+
+func checkHost(name string) error {
+	if !hostName.MatchString(name) {
+		return fmt.Errorf("host: %q is not a name of letters, digits, '.', '_' and '-'", name)
+	}
+	return nil
+}
+
+func checkAddresses(all []string) error {
+	for _, text := range all {
+		if _, err := netip.ParseAddr(text); err != nil {
+			return fmt.Errorf("addresses: %q is not an IP address", text)
 		}
 	}
 	return nil

@@ -44,6 +44,8 @@ func TestABadConfigurationNamesTheKey(t *testing.T) {
 		"haproxy: {certificate: ''}":                                    "haproxy.certificate: must not be empty",
 		"pools: [{name: default, backend: b, sni_map: x}]":              "pools[0].sni_map",
 		"nodes_file: nodes.json":                                        "nodes_file",
+		"host: a/b":                                                     "host: \"a/b\" is not a name",
+		"addresses: [192.0.2.10/24]":                                    "addresses: \"192.0.2.10/24\" is not an IP address",
 		"warning_percent: 0":                                            "warning_percent",
 		"guard_percent: 101":                                            "guard_percent",
 		"return_delay: -1s":                                             "return_delay",

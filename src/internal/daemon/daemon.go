@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/certificate"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/cluster"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
@@ -28,6 +30,15 @@ type Daemon struct {
 	list    *nodelist.List
 	mirrors []*mirror.Mirror
 	metrics *metrics
+	// Version is that of the program, for the other hosts.
+	Version string
+	// What the other hosts see of this one.
+	store     *cluster.Store
+	publisher *cluster.Publisher
+	started   time.Time
+	snapshot  atomic.Pointer[registry.Snapshot]
+	// slots are those that were last read for a report.
+	slots []status.ReportedHAProxy
 	// statuses are of all connections that must work for the daemon to be ready.
 	statuses []*connstatus.Status
 }
@@ -40,10 +51,12 @@ func New(cfg Config, log hclog.Logger, clock clockwork.Clock) (*Daemon, error) {
 	}
 	consul := connstatus.New("Consul", log, clock)
 	d := &Daemon{
-		cfg: cfg, log: log, clock: clock, metrics: newMetrics(), statuses: []*connstatus.Status{consul},
+		cfg: cfg, log: log, clock: clock, started: clock.Now().UTC(), metrics: newMetrics(), statuses: []*connstatus.Status{consul},
 		watcher: registry.NewWatcher(client, registry.SystemLookup, log, clock, consul),
 		list:    nodelist.New(cfg.NodesFile, cfg.Service, log, clock),
+		store:   cluster.New(cfg.RegistryOptions()),
 	}
+	d.publisher = cluster.NewPublisher(d.store.Write, d.report, log, clock)
 	d.watcher.Use(registry.Local{Judge: d.list.Judge, Saved: d.list.Load})
 	for _, path := range cfg.HAProxy.AdminSockets {
 		if err := d.add(path); err != nil {
@@ -64,7 +77,7 @@ func (d *Daemon) add(path string) error {
 		log, name = log.With("haproxy", path), name+" at "+path
 	}
 	st := connstatus.New(name, log, d.clock)
-	m := mirror.New(opts, mirror.DialSocket(path), probe(d.cfg.HAProxy.CAFile), d.watcher, log, d.clock, st, d.metrics.observer(opts, st, d.clock, d.list))
+	m := mirror.New(opts, mirror.DialSocket(path), probe(d.cfg.HAProxy.CAFile), d.watcher, log, d.clock, st, d.metrics.observer(opts, st, d.clock, d.list, d.publisher))
 	d.watcher.Subscribe(m.Receive)
 	d.mirrors = append(d.mirrors, m)
 	d.statuses = append(d.statuses, st)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/cluster"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodelist"
@@ -44,7 +45,7 @@ func TestEveryMetricIsDocumentedAsItIs(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	m := newMetrics()
 	o := m.observer(mirror.Options{Socket: "s", Pools: []mirror.Pool{{Name: "p"}}}, connstatus.New("HAProxy", hclog.NewNullLogger(), clock), clock,
-		nodelist.New("", "iri", hclog.NewNullLogger(), clock))
+		nodelist.New("", "iri", hclog.NewNullLogger(), clock), cluster.NewPublisher(nil, nil, hclog.NewNullLogger(), clock))
 	o.Received(registry.Snapshot{})
 	o.Executed("p", nil)
 	o.Reconciled(time.Second, nil)

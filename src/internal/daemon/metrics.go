@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/cluster"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodelist"
@@ -86,7 +87,9 @@ func result(err error) string {
 }
 
 // observer is what one HAProxy's mirror tells the metrics. It makes the counters start at 0.
-func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock clockwork.Clock, list *nodelist.List) mirror.Observer {
+func (m *metrics) observer(
+	opts mirror.Options, status *connstatus.Status, clock clockwork.Clock, list *nodelist.List, publisher *cluster.Publisher,
+) mirror.Observer {
 	started := clock.Now()
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "last_success_age_seconds",
@@ -108,15 +111,16 @@ func (m *metrics) observer(opts mirror.Options, status *connstatus.Status, clock
 	for _, result := range []mirror.GuardResult{mirror.Confirmed, mirror.Refuted, mirror.Kept} {
 		m.guard.WithLabelValues(string(result))
 	}
-	return observer{m, opts.Socket, clock, list}
+	return observer{m, opts.Socket, clock, list, publisher}
 }
 
 // observer is a mirror.Observer with the label of its HAProxy.
 type observer struct {
 	*metrics
-	socket string
-	clock  clockwork.Clock
-	list   *nodelist.List
+	socket    string
+	clock     clockwork.Clock
+	list      *nodelist.List
+	publisher *cluster.Publisher
 }
 
 // Applied keeps the snapshot for a start without Consul.
@@ -140,6 +144,7 @@ func (o observer) Guarded(result mirror.GuardResult) { o.guard.WithLabelValues(s
 func (o observer) Holding(holding bool) { o.holding.WithLabelValues(o.socket).Set(boolean(holding)) }
 
 func (o observer) Reconciled(took time.Duration, err error) {
+	o.publisher.Changed()
 	o.reconciliations.WithLabelValues(o.socket, result(err)).Inc()
 	o.reconcileSeconds.Observe(took.Seconds())
 	if err == nil {

@@ -22,6 +22,8 @@ import (
 const (
 	// watchdogInterval is well below WatchdogSec of the unit.
 	watchdogInterval = time.Second
+	// slotsTimeout bounds how long HAProxy may take to show its slots for a report.
+	slotsTimeout = 5 * time.Second
 	// requestTimeout bounds how long a client may take to send its request.
 	requestTimeout = 5 * time.Second
 )
@@ -40,6 +42,8 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 	beats := newHeartbeats(d.clock, len(d.mirrors))
 	server := &http.Server{Handler: d.routes(beats), ReadHeaderTimeout: requestTimeout}
 
+	d.watcher.Subscribe(func(snap registry.Snapshot) { d.snapshot.Store(&snap) })
+
 	var group run.Group
 	part := func(name string, work func(context.Context)) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -54,6 +58,7 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 	part("the refresh of names and checks", d.watcher.Refresh)
 	part("the checks of nodes in the catalog", d.checkNodes())
 	part("the list of nodes on the disk", d.list.Run)
+	part("the report for the other hosts", d.publisher.Run)
 	for i, m := range d.mirrors {
 		part("the loop of HAProxy at "+d.cfg.HAProxy.AdminSockets[i], func(ctx context.Context) {
 			m.Run(ctx, func() { beats.beat(i) })

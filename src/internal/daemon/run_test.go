@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"encoding/pem"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,31 +21,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/iritest"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/logtest"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 )
 
-// output is a log that may be written and read at once.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-func (o *output) String() string { o.mu.Lock(); defer o.mu.Unlock(); return o.text.String() }
-
 // newDaemon is one of a Consul with one node and without ACLs, and of HAProxies that do not run.
-func newDaemon(t *testing.T, sockets int) (*Daemon, *output) {
+func newDaemon(t *testing.T, sockets int) (*Daemon, *logtest.Buffer) {
 	t.Helper()
 	return newDaemonOf(t, sockets, `{"Node":{"Node":"n","Address":"10.0.0.9"},"Service":{"ID":"a","Address":"10.0.0.1","Port":1,"Tags":["haproxy.color=red"],`+
 		`"Weights":{"Passing":1,"Warning":1}},"Checks":[{"Status":"passing"}]}`)
 }
 
 // newDaemonOf is one of a Consul with a service.
-func newDaemonOf(t *testing.T, sockets int, service string) (*Daemon, *output) {
+func newDaemonOf(t *testing.T, sockets int, service string) (*Daemon, *logtest.Buffer) {
 	t.Helper()
 	consul := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/acl/token/self" {
@@ -70,7 +56,7 @@ func newDaemonOf(t *testing.T, sockets int, service string) (*Daemon, *output) {
 	for i := range sockets {
 		cfg.HAProxy.AdminSockets = append(cfg.HAProxy.AdminSockets, filepath.Join(t.TempDir(), fmt.Sprint(i)+".sock"))
 	}
-	log := &output{}
+	log := &logtest.Buffer{}
 	d, err := New(cfg, hclog.New(&hclog.LoggerOptions{Output: log}), clockwork.NewRealClock())
 	require.NoError(t, err)
 	return d, log

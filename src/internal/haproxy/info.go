@@ -2,7 +2,9 @@ package haproxy
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Worker tells one HAProxy process from the next. A process id alone can repeat in a container, and the start time has a
@@ -10,6 +12,15 @@ import (
 type Worker struct {
 	Pid   string
 	Start string
+}
+
+// StartTime is when the process was started; the zero value when HAProxy does not say.
+func (w Worker) StartTime() time.Time {
+	seconds, err := strconv.ParseInt(w.Start, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
 }
 
 // Info is what is read from "show info".

@@ -78,6 +78,8 @@ func TestInfoTellsWorkersApart(t *testing.T) {
 	info, err := ParseInfo("Name: HAProxy\nVersion: 3.0.11\nPid: 8\nStart_time_sec: 1700000000\nStopping: 1\n\n")
 	require.NoError(t, err)
 	assert.Equal(t, Info{Worker: Worker{"8", "1700000000"}, Version: "3.0.11", Stopping: true}, info)
+	assert.Equal(t, "2023-11-14T22:13:20Z", info.Worker.StartTime().Format(time.RFC3339))
+	assert.Zero(t, Worker{Pid: "8"}.StartTime(), "an old HAProxy does not say")
 	_, err = ParseInfo("Unknown command\n")
 	assert.Error(t, err)
 }

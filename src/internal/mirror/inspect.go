@@ -18,14 +18,33 @@ import (
 // Status reads what HAProxy says now, beside the snapshot. listed is false when Consul could not be asked.
 func (m *Mirror) Status(ctx context.Context, snap registry.Snapshot, listed bool) (status.HAProxy, error) {
 	defer m.session.drop()
-	st := status.HAProxy{Socket: m.opts.Socket, Pools: []status.Pool{}}
-	servers, err := m.session.observe(ctx)
-	st.Version, st.Pid = m.session.version, m.session.worker.Pid
-	for i := 0; err == nil && i < len(m.opts.Pools); i++ {
-		p := m.opts.Pools[i]
-		var v view
-		if v, err = m.session.view(ctx, p, servers[i], true); err == nil {
-			st.Pools = append(st.Pools, poolStatus(p, snap.Nodes, v.Backend, listed))
+	return m.session.status(ctx, snap, listed, func(p Pool, servers []haproxy.Server) (pool.Backend, error) {
+		v, err := m.session.view(ctx, p, servers, true)
+		return v.Backend, err
+	})
+}
+
+// Slots reads which node has which slot, over a connection of its own and without what is expensive to read: limits and
+// running requests are missing.
+func Slots(ctx context.Context, opts Options, dial Dialer, snap registry.Snapshot) (status.HAProxy, error) {
+	s := newSession(dial, opts)
+	defer s.drop()
+	return s.status(ctx, snap, true, func(p Pool, servers []haproxy.Server) (pool.Backend, error) {
+		return pool.Backend{Name: p.Backend.String(), Slots: slots(servers)}, nil
+	})
+}
+
+// status reads what HAProxy says, with what read makes of a pool's servers.
+func (s *session) status(
+	ctx context.Context, snap registry.Snapshot, listed bool, read func(Pool, []haproxy.Server) (pool.Backend, error),
+) (status.HAProxy, error) {
+	st := status.HAProxy{Socket: s.opts.Socket, Pools: []status.Pool{}}
+	servers, err := s.observe(ctx)
+	st.Version, st.Pid, st.Started = s.version, s.worker.Pid, s.worker.StartTime()
+	for i := 0; err == nil && i < len(s.pools); i++ {
+		var b pool.Backend
+		if b, err = read(s.pools[i], servers[i]); err == nil {
+			st.Pools = append(st.Pools, poolStatus(s.pools[i], snap.Nodes, b, listed))
 		}
 	}
 	if err != nil {

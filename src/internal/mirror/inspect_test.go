@@ -141,3 +141,24 @@ func TestAPlanShowsWhatIsHeld(t *testing.T) {
 	assert.True(t, changes)
 	assert.Contains(t, out.String(), "should leave, and stays until what replaces it is up in HAProxy")
 }
+
+func TestTheSlotsAreReadOverAConnectionOfTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	w.set(nodes(1, 2)...)
+	w.settle()
+	snap := registry.Snapshot{Nodes: nodes(1, 3), Complete: true}
+	full, err := w.Status(t.Context(), snap, true)
+	require.NoError(t, err)
+	w.settle()
+	_ = w.haproxy.Changes()
+	brief, err := Slots(t.Context(), w.opts, w.session.dial, snap)
+	require.NoError(t, err)
+	assert.Equal(t, full.Reported(), brief.Reported())
+	assert.NotNil(t, w.session.conn, "that of the mirror is left alone")
+	assert.Empty(t, w.haproxy.Changes())
+
+	w.haproxy.Stop()
+	brief, err = Slots(t.Context(), w.opts, w.session.dial, snap)
+	require.ErrorIs(t, err, haproxytest.ErrAway)
+	assert.Equal(t, haproxytest.ErrAway.Error(), brief.Error)
+}

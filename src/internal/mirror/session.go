@@ -220,19 +220,14 @@ func (s *session) reread(ctx context.Context, p Pool) ([]haproxy.Server, error) 
 func (s *session) view(ctx context.Context, p Pool, servers []haproxy.Server, readBusy bool) (view, error) {
 	b := pool.Backend{
 		Name: p.Backend.String(), MayGrow: s.opts.SlotOverflow, CAFile: s.opts.CAFile, SNIMap: p.SNIMap,
-		Slots: make([]pool.Slot, 0, len(servers)),
+		Slots: slots(servers),
 	}
 	known, ok := s.cache.details[p.Name]
 	readBusy = readBusy || !ok
-	for _, server := range servers {
-		slot, ours := pool.NewSlot(server)
-		if !ours {
-			continue
-		}
+	for _, slot := range b.Slots {
 		if slot.State == haproxy.Drain || slot.Added && slot.State == haproxy.Maint {
 			readBusy = true
 		}
-		b.Slots = append(b.Slots, slot)
 	}
 	if len(b.Slots) == 0 {
 		return view{}, fmt.Errorf("backend %s has no slots: its server-templates must be called http, https or https-noverify", p.Backend)
@@ -256,6 +251,17 @@ func (s *session) view(ctx context.Context, p Pool, servers []haproxy.Server, re
 		slot.Busy, slot.Queued, slot.SNI = load.Busy, load.Queued, known.sni[slot.ID.Name()]
 	}
 	return view{b, readBusy, servers}, nil
+}
+
+// slots are the servers that the handler manages.
+func slots(servers []haproxy.Server) []pool.Slot {
+	all := make([]pool.Slot, 0, len(servers))
+	for _, server := range servers {
+		if slot, ours := pool.NewSlot(server); ours {
+			all = append(all, slot)
+		}
+	}
+	return all
 }
 
 // views are those of all pools.

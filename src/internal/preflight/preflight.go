@@ -1,5 +1,5 @@
 // Package preflight answers the playbook's questions about a host before anything changes on it: is every port free for
-// the service that is to have it, and would HAProxy accept its configuration?
+// the service that is to have it, would HAProxy accept its configuration, and can every node of iri_nodes be registered?
 package preflight
 
 import (
@@ -10,7 +10,9 @@ import (
 	"io"
 	"net/netip"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/catalog"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/ports"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
 
 // Request is what the playbook asks, as JSON.
@@ -22,6 +24,28 @@ type Request struct {
 	Units      []string `json:"units"`
 	// HAProxy is nil on a host without a load balancer.
 	HAProxy *HAProxy `json:"haproxy"`
+	// Nodes is nil on such a host, too.
+	Nodes *Nodes `json:"nodes"`
+}
+
+// Nodes is iri_nodes, with what decides whether its entries can be registered.
+type Nodes struct {
+	List  json.RawMessage `json:"list"`
+	Pools []string        `json:"pools"`
+	// FrontendPort is where HAProxy serves wallets.
+	FrontendPort uint16 `json:"frontend_port"`
+}
+
+// check says which entry is wrong, and why.
+func (n Nodes) check() error {
+	nodes, err := catalog.ParseList(n.List)
+	if err == nil {
+		err = catalog.Validate(nodes, registry.Options{Pools: n.Pools, OwnPort: n.FrontendPort})
+	}
+	if err != nil {
+		return fmt.Errorf("iri_nodes: %w", err)
+	}
+	return nil
 }
 
 // Port is a port, and the variable that sets it.
@@ -70,6 +94,10 @@ func Run(ctx context.Context, req Request) error {
 			judged = h.judge(ctx)
 		}
 	}
+	var listed error
+	if req.Nodes != nil {
+		listed = req.Nodes.check()
+	}
 	s := services{ctx}
-	return errors.Join(judged, ports.Check(s.without(wanted, req.Units), s.processes(req)))
+	return errors.Join(listed, judged, ports.Check(s.without(wanted, req.Units), s.processes(req)))
 }

@@ -132,6 +132,40 @@ func TestWithoutTheImageOnlyThePortsAreTried(t *testing.T) {
 	assert.EqualError(t, Run(t.Context(), Request{HAProxy: &h}), "haproxy.cfg:2 (lb_bind_address): 203.0.113.7 is not an address of this host")
 }
 
+func TestAWrongEntryOfTheListIsNamedWithItsReason(t *testing.T) {
+	commands(t, "exit 1", "exit 1")
+	for list, want := range map[string]string{
+		`[]`:                           "",
+		`[{"address": "10.100.0.10"}]`: "",
+		`[{"address": "10.100.0.10"}, {"address": "10.100.0.11", "tag": []}]`: `iri_nodes: entry 2, {"address": "10.100.0.11", "tag": []}: json: unknown field "tag"`,
+		`[{"address": "10.100.0.10"}, {"address": "10.100.0.10:14265"}]`:      `iri_nodes: entries 1 and 2 have the same id "10.100.0.10:14265"`,
+		`[{"address": "10.100.0.10", "tags": ["haproxy.pow=perhaps"]}]`:       "iri_nodes: node 10.100.0.10:14265: tag haproxy.pow=perhaps: the value is not true, false or only",
+		`[{"address": "10.100.0.10", "tags": ["haproxy.pools=archive"]}]`:     "iri_nodes: node 10.100.0.10:14265: tag haproxy.pools=archive: ",
+		`[{"address": "10.100.0.10", "check": "pwo=true"}]`:                   `check options (Meta iri-check): unknown key "pwo"`,
+		`[{"address": "10.100.0.10", "interval": "1ms"}]`:                     `"1ms" is not a time from 1s to 1h`,
+		`[{"address": "127.0.0.1:14267"}]`:                                    "127.0.0.1:14267 is this load balancer itself",
+		`{"address": "10.100.0.10"}`:                                          "iri_nodes: not a JSON list of nodes",
+	} {
+		err := Run(t.Context(), Request{Nodes: &Nodes{List: []byte(list), Pools: []string{"default", "pow"}, FrontendPort: 14267}})
+		if want == "" {
+			require.NoError(t, err, list)
+			continue
+		}
+		assert.ErrorContains(t, err, want, list)
+	}
+}
+
+func TestEveryWrongEntryIsNamedBesideWhatElseIsWrong(t *testing.T) {
+	commands(t, "exit 1", "exit 1")
+	err := Run(t.Context(), Request{
+		Ports: []Port{{Variable: "lb_bind_address", Address: netip.MustParseAddrPort("203.0.113.7:80")}},
+		Nodes: &Nodes{List: []byte(`[{"address": "a", "interval": "x"}, {"address": "b", "interval": "y"}]`)},
+	})
+	for _, want := range []string{"node a:14265: ", "node b:14265: ", "lb_bind_address: "} {
+		assert.ErrorContains(t, err, want)
+	}
+}
+
 func TestARequestThatCannotBeRead(t *testing.T) {
 	req, err := Read(strings.NewReader(`{"ports": [{"variable": "x", "address": "127.0.0.1:1", "udp": true}], "haproxy": null}`))
 	require.NoError(t, err)

@@ -61,7 +61,7 @@ type Options struct {
 
 // NewClient makes a client. It queries nothing yet.
 func NewClient(opts Options) (*Client, error) {
-	if _, err := readToken(opts.TokenFile); err != nil {
+	if _, err := ReadToken(opts.TokenFile); err != nil {
 		return nil, err
 	}
 	// The agent is on the same host as a rule: to compress the answer takes longer than to send it as it is.
@@ -79,8 +79,9 @@ func NewClient(opts Options) (*Client, error) {
 	}, nil
 }
 
-// readToken refuses an empty file: without a token Consul answers with an empty list, and does not say what it left out.
-func readToken(path string) (string, error) {
+// ReadToken reads a token for Consul from a file; "" is no file and no token. It refuses an empty file: without a token
+// Consul answers with an empty list, and does not say what it left out.
+func ReadToken(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
@@ -122,7 +123,7 @@ func (c *Client) Confirm(ctx context.Context) (Snapshot, error) {
 
 // query does what consul/api would do, in less time: see cache.
 func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error) {
-	token, err := readToken(c.tokenFile)
+	token, err := ReadToken(c.tokenFile)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -170,7 +171,7 @@ func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error)
 // tokenChanged reports whether a query would now have another token than the last one.
 func (c *Client) tokenChanged() bool {
 	last, queried := c.token.Load().(string)
-	token, err := readToken(c.tokenFile)
+	token, err := ReadToken(c.tokenFile)
 	return queried && err == nil && token != last
 }
 

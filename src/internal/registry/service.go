@@ -116,14 +116,14 @@ func (p parser) checkAddr(addr netip.AddrPort) error {
 	if addr == pool.Placeholder {
 		return fmt.Errorf("%s marks an empty slot", addr)
 	}
-	if p.ownPort != 0 && addr.Port() == p.ownPort && isLocal(ip) {
+	if p.ownPort != 0 && addr.Port() == p.ownPort && IsLocal(ip) {
 		return fmt.Errorf("%s is this load balancer itself: requests would go round in a circle", addr)
 	}
 	return nil
 }
 
-// isLocal reports whether the address is one of this host's.
-func isLocal(ip netip.Addr) bool {
+// IsLocal reports whether the address is one of this host's.
+func IsLocal(ip netip.Addr) bool {
 	if ip.IsLoopback() {
 		return true
 	}

@@ -1,4 +1,5 @@
-// Package status is what `iri-lb-handler status` shows: what Consul and every HAProxy say of each node.
+// Package status is what `iri-lb-handler status` shows: what Consul and every HAProxy say of each node, and with --cluster
+// what all hosts say. It reads nothing itself.
 package status
 
 import (
@@ -6,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 )
 
 // Status is what Consul and every HAProxy say now.
@@ -38,8 +40,10 @@ type HAProxy struct {
 	Socket  string `json:"socket"`
 	Version string `json:"version,omitempty"`
 	Pid     string `json:"pid,omitempty"`
-	Pools   []Pool `json:"pools"`
-	Error   string `json:"error,omitempty"`
+	// Started is when the worker was started.
+	Started time.Time `json:"started,omitzero"`
+	Pools   []Pool    `json:"pools"`
+	Error   string    `json:"error,omitempty"`
 }
 
 // Pool is one backend.

@@ -1,5 +1,5 @@
 // Command checks measures the cost of health checks: as a process per check, compared with curl sending the same
-// request, and by the resident program. It writes the results into docs/performance.md, or prints them with REPORT=-.
+// request, by the resident program, and by the handler for nodes of the catalog. It writes the results into docs/performance.md, or prints them with REPORT=-.
 //
 // Usage: make bench-check
 package main
@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&o.runs, "runs", 300, "number of runs of curl and of the check")
 	flag.IntVar(&o.nodes, "nodes", 2000, "number of nodes")
 	flag.DurationVar(&o.interval, "interval", 30*time.Second, "interval between two checks of a node")
-	flag.DurationVar(&o.run, "for", 60*time.Second, "duration of the measurement of the resident program, after one interval of warm-up")
+	flag.DurationVar(&o.run, "for", 60*time.Second, "duration of the measurement of the resident program and of the handler, each after one interval of warm-up")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,7 +59,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	text := report(o, single, resident)
+	handler, err := measureHandler(ctx, o, nodes.urls)
+	if err != nil {
+		return err
+	}
+	text := report(o, single, resident, handler)
 	if err := page.Write(text); err != nil {
 		fmt.Print(text) // so that the run was not for nothing
 		return err

@@ -44,7 +44,8 @@ func TestNothingIsMeasuredWithUncommittedChanges(t *testing.T) {
 func build(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/", "../../../src/cmd/iri-node-check", "../../../src/cmd/iri-fake-node").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/", "../../../src/cmd/iri-node-check", "../../../src/cmd/iri-lb-handler",
+		"../../../src/cmd/iri-fake-node").CombinedOutput()
 	require.NoError(t, err, string(out))
 	return bin
 }
@@ -69,7 +70,15 @@ func TestAShortRunMeasuresProcessesAndTheResidentProgram(t *testing.T) {
 	assert.Positive(t, res.peak)
 	assert.InDelta(t, 9, res.checks, 3, "3 per interval, for 3 intervals")
 
+	o.interval, o.run = time.Second, 2*time.Second // a node of the catalog is checked no more often
+	handler, err := measureHandler(t.Context(), o, nodes.urls)
+	require.NoError(t, err)
+	assert.Positive(t, handler.peak)
+	assert.InDelta(t, 6, handler.checks, 3, "3 per interval, for 2 intervals")
+
 	nodes.stop()
+	_, err = measureHandler(t.Context(), o, nodes.urls)
+	assert.ErrorContains(t, err, "checks of the handler did not pass")
 	_, err = measureResident(t.Context(), o, nodes.urls)
 	assert.ErrorContains(t, err, "checks did not pass")
 	_, err = measureProcesses(t.Context(), o, nodes.urls[0])
@@ -102,6 +111,8 @@ func TestMissingProgramsAreAnError(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	_, err = measureResident(t.Context(), options{bin: t.TempDir()}, nil)
 	assert.ErrorIs(t, err, os.ErrNotExist)
+	_, err = measureHandler(t.Context(), options{bin: t.TempDir()}, nil)
+	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
 func TestAProgramThatIsNotReadyIsAnError(t *testing.T) {
@@ -126,11 +137,12 @@ func TestCostsAreSummarisedByMeanCPUAndMedianWallTime(t *testing.T) {
 func TestTheReportComparesResultsWithTheTargets(t *testing.T) {
 	o := options{runs: 300, nodes: 2000, interval: 30 * time.Second}
 	single := processes{curl: cost{6 * time.Millisecond, 7 * time.Millisecond}, check: cost{3 * time.Millisecond, 4 * time.Millisecond}}
-	text := report(o, single, resident{cores: 0.06, peak: 15, checks: 6000})
+	text := report(o, single, resident{cores: 0.06, peak: 15, checks: 6000}, resident{cores: 0.04, peak: 30, checks: 4000})
 	assert.Contains(t, text, "| `curl` with the same request | 6.00 ms | 7.00 ms |")
 	assert.Contains(t, text, "0.50 times the CPU time of curl (target: at most 0.6; met)")
 	assert.Contains(t, text, "67 processes per second | 0.200 cores")
-	assert.Contains(t, text, "at most 0.05 cores (**not met**) and 40 MiB (met)")
+	assert.Contains(t, text, "at most 0.05 cores (**not met**) and 40 MiB (met); for the handler: at most 0.05 cores (met)")
+	assert.Contains(t, text, "4000 checks, all passing | 0.040 cores | at most 30 MiB")
 }
 
 func TestCPUTimeOfARunningProcessIncreases(t *testing.T) {

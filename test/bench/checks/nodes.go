@@ -59,15 +59,18 @@ func (f *fleet) stop() {
 	_ = f.cmd.Wait()
 }
 
-// consul is a fake Consul agent with these nodes registered, which never change: a blocking query returns when its time
-// is over.
-func consul(urls []string) http.Handler {
+// consul is a fake Consul agent with these nodes registered at the Consul node, which never change: a blocking query returns
+// when its time is over.
+func consul(consulNode string, urls []string, interval time.Duration) http.Handler {
 	var services []map[string]any
 	for _, u := range urls {
 		host, port, _ := net.SplitHostPort(u[len("http://"):])
 		services = append(services, map[string]any{
-			"Node":    map[string]any{"Node": "bench", "Address": host},
-			"Service": map[string]any{"ID": u, "Service": "iri", "Address": host, "Port": json.Number(port)},
+			"Node": map[string]any{"Node": consulNode, "Address": host},
+			"Service": map[string]any{
+				"ID": u, "Service": "iri", "Address": host, "Port": json.Number(port),
+				"Meta": map[string]string{"iri-check": "skip-limited=true", "iri-check-interval": interval.String()},
+			},
 		})
 	}
 	body, err := json.Marshal(services)

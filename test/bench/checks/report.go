@@ -17,7 +17,7 @@ const (
 )
 
 // report is the text between the marks of docs/performance.md.
-func report(o options, single processes, res resident) string {
+func report(o options, single processes, res, handler resident) string {
 	share := float64(single.check.cpu) / float64(single.curl.cpu)
 	perSecond := float64(o.nodes) / o.interval.Seconds()
 	processCores := single.check.cpu.Seconds() * perSecond
@@ -30,9 +30,12 @@ func report(o options, single processes, res resident) string {
 	fmt.Fprintf(&b, "The check takes %.2f times the CPU time of curl (target: at most %.1f; %s).\n\n", share, targetShare, met(share <= targetShare))
 	fmt.Fprintf(&b, "| %d nodes, each checked every %s | CPU | memory |\n|---|---|---|\n", o.nodes, o.interval)
 	fmt.Fprintf(&b, "| `iri_node_check_mode: exec`: %.0f processes per second | %.3f cores (computed from the above) | none between checks |\n", perSecond, processCores)
-	fmt.Fprintf(&b, "| `iri_node_check_mode: resident`, %d checks, all passing | %.3f cores | at most %d MiB |\n\n", res.checks, res.cores, res.peak)
-	fmt.Fprintf(&b, "Targets for the resident program: at most %.2f cores (%s) and %d MiB (%s). The CPU time of Consul itself is not included.\n",
-		targetCores, met(res.cores <= targetCores), targetPeak, met(res.peak <= targetPeak))
+	fmt.Fprintf(&b, "| `iri_node_check_mode: resident`, %d checks, all passing | %.3f cores | at most %d MiB |\n", res.checks, res.cores, res.peak)
+	fmt.Fprintf(&b, "| nodes in the catalog, by the handler of each load balancer, %d checks, all passing | %.3f cores | at most %d MiB, all of the handler |\n\n",
+		handler.checks, handler.cores, handler.peak)
+	fmt.Fprintf(&b, "Targets for the resident program: at most %.2f cores (%s) and %d MiB (%s); for the handler: at most %.2f cores (%s). "+
+		"The CPU time of Consul itself is not included.\n", targetCores, met(res.cores <= targetCores), targetPeak, met(res.peak <= targetPeak),
+		targetCores, met(handler.cores <= targetCores))
 	return b.String()
 }
 

@@ -22,6 +22,7 @@ import (
 // readyTimeout limits how long the resident program may take to start.
 const readyTimeout = 5 * time.Second
 
+// resident is what a program costs that stays.
 type resident struct {
 	cores  float64 // CPU time per wall time
 	peak   int     // MiB, including the warm-up
@@ -31,7 +32,7 @@ type resident struct {
 // measureResident sends the checks to the resident program as Consul does: each node once per interval, evenly
 // spread, each check over a connection of its own.
 func measureResident(ctx context.Context, o options, urls []string) (resident, error) {
-	registry := httptest.NewServer(consul(urls))
+	registry := httptest.NewServer(consul("bench", urls, o.interval))
 	defer registry.CloseClientConnections()
 	address, err := freeAddress(ctx)
 	if err != nil {
