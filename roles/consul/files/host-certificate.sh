@@ -14,16 +14,22 @@ check() {
 
 make() {
   umask 0077
-  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 >"$file.new"
-  printf '[req]\ndistinguished_name = req\n' |
-    openssl req -new -key "$file.new" -subj '/O=iri-lb-haproxy' -config /dev/stdin |
-    openssl x509 -req -CA "$authority" -CAkey "$authority" -set_serial "0x$(openssl rand -hex 16)" -days "$days" -extfile /dev/fd/3 3<<end >>"$file.new"
+  key=$(openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)
+  request=$(echo "$key" | openssl req -new -key /dev/stdin -subj '/O=iri-lb-haproxy' -config /dev/fd/3 3<<end
+[req]
+distinguished_name = req
+end
+  )
+  {
+    echo "$key"
+    echo "$request" | openssl x509 -req -CA "$authority" -CAkey "$authority" -set_serial "0x$(openssl rand -hex 16)" -days "$days" -extfile /dev/fd/3 3<<end
 basicConstraints = critical, CA:false
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth, clientAuth
 authorityKeyIdentifier = keyid
 subjectAltName = $names
 end
+  } >"$file.new"
   mv "$file.new" "$file"
 }
 
