@@ -30,7 +30,7 @@ def run_playbook(*arguments, check=True, playbook="site.yml"):
     """Runs a playbook as a user would, and returns the process; with check it must succeed."""
     command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], playbook, *arguments]
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1"}
-    run = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=600)
+    run = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=1200)
     if check:
         assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
     return run
