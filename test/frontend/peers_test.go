@@ -4,9 +4,12 @@ package frontend
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -37,10 +40,58 @@ func TestMarksOutliveAReload(t *testing.T) {
 	getMarked(t, h, "127.0.0.50")
 	old := h.WorkerPID(t)
 	harness.Eventually(t, 10*time.Second, "the master takes the reload", func() error { _, err := harness.AskSocket(h.MasterSocket(), "reload"); return err })
-	require.NotEqual(t, old, h.WorkerPID(t))
+	harness.Eventually(t, 10*time.Second, "a new worker", func() error {
+		if h.WorkerPID(t) == old {
+			return fmt.Errorf("it is still %d", old)
+		}
+		return nil
+	})
 	awaitMark(t, h, "127.0.0.50")
 	assert.Error(t, requestFrom(h, "127.0.0.50"))
 	assert.NoError(t, requestFrom(h, "127.0.0.51"), "another source is listened to")
+}
+
+// TestPeersDemandACertificate: who has none gets no word, neither in clear nor over TLS.
+func TestPeersDemandACertificate(t *testing.T) {
+	balancers := harness.PrepareHAProxies(t, []string{"127.0.0.1", "127.0.0.2"}, withVars(nil)...)
+	for _, h := range balancers {
+		h.Start(t)
+	}
+	address := peersAddress(t, balancers[0])
+	own, err := tls.LoadX509KeyPair(balancers[0].Dir+"/etc/ssl/peers.pem", balancers[0].Dir+"/etc/ssl/peers.pem")
+	require.NoError(t, err)
+	plain, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	assert.NotContains(t, hello(t, plain), "200", "in clear")
+	for name, certificates := range map[string][]tls.Certificate{"without a certificate": nil, "with one": {own}} {
+		conn, err := net.Dial("tcp", address)
+		require.NoError(t, err)
+		answer := hello(t, tls.Client(conn, &tls.Config{InsecureSkipVerify: true, Certificates: certificates}))
+		assert.Equal(t, certificates != nil, strings.HasPrefix(answer, "200"), "%s: %q", name, answer)
+	}
+}
+
+// peersAddress is where a HAProxy listens for its peers.
+func peersAddress(t *testing.T, h *harness.HAProxy) string {
+	t.Helper()
+	text, err := os.ReadFile(h.ConfigFile())
+	require.NoError(t, err)
+	found := regexp.MustCompile(`(?s)\npeers .*?\n    bind (\S+)`).FindSubmatch(text)
+	require.NotNil(t, found)
+	return string(found[1])
+}
+
+// hello says what the second load balancer says to the first one, and returns the answer.
+func hello(t *testing.T, conn net.Conn) string {
+	t.Helper()
+	defer func() { _ = conn.Close() }()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(3*time.Second)))
+	if _, err := fmt.Fprint(conn, "HAProxyS 2.1\nlb1\nlb2 1 0\n"); err != nil {
+		return ""
+	}
+	answer := make([]byte, 16)
+	n, _ := conn.Read(answer)
+	return string(answer[:n])
 }
 
 // requestFrom sends one request from a source address, on a connection of its own.

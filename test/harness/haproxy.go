@@ -79,9 +79,18 @@ func PrepareHAProxies(t *testing.T, addresses []string, opts ...Option) []*HAPro
 	}
 	free := FreePorts(t, 4)
 	ports := map[string]int{walletsPort: free[0], statsPort: free[1], adminPort: free[2], peersPort: free[3]}
+	var names []string
+	for i := range addresses {
+		names = append(names, fmt.Sprintf("lb%d", i+1))
+	}
+	peers := t.TempDir()
+	WriteCertificate(t, peers, names...)
 	var all []*HAProxy
 	for i, text := range render(t, addresses, o.vars) {
 		h := NewHAProxy(t)
+		for from, to := range map[string]string{"certkey.pem": "peers.pem", "ca.pem": "peers-ca.pem"} {
+			require.NoError(t, os.Link(filepath.Join(peers, from), filepath.Join(h.Dir, "etc/ssl", to)))
+		}
 		h.Port, h.StatsPort, h.HTTPS = free[0], free[1], o.vars["haproxy_https"] == true
 		scheme := "http"
 		if h.HTTPS {

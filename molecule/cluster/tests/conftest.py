@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -25,11 +26,11 @@ def play():
     return run_playbook
 
 
-def run_playbook(*arguments, check=True):
-    """Runs site.yml as a user would, and returns the process; with check it must succeed."""
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "site.yml", *arguments]
+def run_playbook(*arguments, check=True, playbook="site.yml"):
+    """Runs a playbook as a user would, and returns the process; with check it must succeed."""
+    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], playbook, *arguments]
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1"}
-    run = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=600)
+    run = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=1200)
     if check:
         assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
     return run
@@ -95,7 +96,7 @@ class Cluster:
         return next((check["Status"] for check in checks if check["CheckID"] == "serfHealth"), "")
 
     def secrets(self, host):
-        return self.sh(host, "cd /etc/consul && sha256sum consul_master_token consul_agent_token consul_handler_token consul_key")
+        return self.sh(host, "cd /etc/consul && sha256sum consul_master_token consul_agent_token consul_handler_token consul_key ca.pem")
 
     def start_node(self, host, name):
         self.sh(host, f"systemd-run --quiet --collect --unit fake-{name} iri-fake-node -listen 0.0.0.0:14265 -name {name}")
@@ -115,6 +116,13 @@ class Cluster:
         # 0x09: forced maintenance or drain.
         return {row[4] for row in rows if row[5] == "2" and not int(row[6]) & 0x09 and row[4] != "127.0.0.1"}
 
+    def haproxy(self, host, command):
+        """What HAProxy's runtime API answers."""
+        return self.sh(host, f"echo '{command}' | socat stdio unix-connect:/run/haproxy/admin.sock")
+
+    def handler(self, host, command):
+        return self.sh(host, f"CONSUL_HTTP_TOKEN=$(cat {TOKEN}) iri-lb-handler {command}")
+
     def owners(self):
         """The hosts that have the virtual address."""
         return [host for host in HOSTS if f" {VIRTUAL}/" in self.try_sh(host, "ip -4 -br address").stdout]
@@ -126,3 +134,27 @@ class Cluster:
              "-d", '{"command": "getNodeInfo"}', f"https://{address}:14267/"], capture_output=True, text=True)  # fmt: skip
         status, _, node = run.stdout.partition(" ")
         return int(status or 0), node
+
+
+class Wallets:
+    """A wallet that sends requests without a break. For each, seen has a + if the node answered, else a -."""
+
+    def __init__(self, cluster):
+        self.cluster, self.seen, self.done = cluster, "", threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.done.is_set():
+            self.seen += "+" if self.cluster.wallet() == (200, "node") else "-"
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+
+    def wait_answers(self):
+        seen = len(self.seen)
+        wait_for("answers to the wallet", lambda: self.seen.count("+", seen) > 20)

@@ -1,9 +1,8 @@
 """A host dies, and is replaced."""
 
 import re
-import threading
 
-from conftest import ADDRESSES, HOSTS, changed, wait_for
+from conftest import ADDRESSES, HOSTS, Wallets, changed, wait_for
 
 NODE = ADDRESSES[HOSTS[2]]  # runs on the third host and is registered at the second
 
@@ -38,30 +37,6 @@ def give_address(cluster, host):
     wait_for(f"{host} has the address", lambda: cluster.owners() == [host])
     for other in others:
         cluster.sh(other, "systemctl start keepalived")
-
-
-class Wallets:
-    """A wallet that sends requests without a break. For each, seen has a + if the node answered, else a -."""
-
-    def __init__(self, cluster):
-        self.cluster, self.seen, self.done = cluster, "", threading.Event()
-        self.thread = threading.Thread(target=self.run)
-
-    def run(self):
-        while not self.done.is_set():
-            self.seen += "+" if self.cluster.wallet() == (200, "node") else "-"
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.thread.join()
-
-    def wait_answers(self):
-        seen = len(self.seen)
-        wait_for("answers to the wallet", lambda: self.seen.count("+", seen) > 20)
 
 
 def test_wallets_notice_one_gap_when_a_host_dies(cluster):

@@ -6,7 +6,7 @@ from conftest import changed
 
 UNINSTALL = ("--tags=uninstall", "-e", "uninstall_playbook=yes")
 GONE = [
-    "/etc/consul", "/var/lib/consul", "/etc/haproxy/haproxy.cfg", "/etc/haproxy/ssl", "/var/lib/haproxy", "/run/haproxy",
+    "/etc/consul", "/var/lib/consul", "/var/lib/consul-snapshots", "/etc/haproxy/haproxy.cfg", "/etc/haproxy/ssl", "/var/lib/haproxy", "/run/haproxy",
     "/etc/iri-lb-handler", "/var/lib/iri-lb-handler", "/etc/iri-lb-haproxy", "/etc/tmpfiles.d/iri-lb-haproxy.conf", "/usr/local/lib/iri-lb-haproxy",
     "/usr/local/bin/iri-lb-handler", "/usr/local/bin/iri-node-check", "/etc/systemd/system/consul.service",
     "/etc/systemd/system/haproxy.service", "/etc/systemd/system/iri-lb-handler.service",

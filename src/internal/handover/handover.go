@@ -235,4 +235,3 @@ func docker(ctx context.Context, args ...string) (string, error) {
 	}
 	return strings.TrimSpace(string(out)), nil
 }
-
