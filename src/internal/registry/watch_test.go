@@ -266,6 +266,7 @@ func TestACheckThatFailsWithoutOutputCountsAsFailedAfterItsInterval(t *testing.T
 func TestNoCheckIsOverdueWhileConsulIsAway(t *testing.T) {
 	w := watch(t, nil, nodesAt(5, unrun("a")), failure)
 	require.Equal(t, pool.Unchecked, (<-w.published).Nodes[0].Health)
+	require.NoError(t, w.clock.BlockUntilContext(t.Context(), 3), "Refresh has two tickers, and Watch pauses after the failure")
 	w.untilHeld(t)
 	w.clock.Advance(time.Minute)
 	assert.Never(t, func() bool { return len(w.published) > 0 }, 200*time.Millisecond, 10*time.Millisecond)
