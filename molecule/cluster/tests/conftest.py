@@ -1,15 +1,17 @@
 """What the tests share: three hosts, the playbook, and wallets at the virtual address."""
 
 import json
-import os
 import subprocess
+import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
+import playbook
+from playbook import REPOSITORY, changed
+
 ADDRESSES = {f"iri-lb-cluster-{i}": f"172.31.77.3{i}" for i in (1, 2, 3)}
 HOSTS = tuple(ADDRESSES)
 VIRTUAL = "172.31.77.40"
@@ -23,34 +25,12 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def play():
-    return run_playbook
-
-
-def run_playbook(*arguments, check=True, playbook="site.yml"):
-    """Runs a playbook as a user would, and returns the process; with check it must succeed."""
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], playbook, *arguments]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1"}
-    run = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=1200)
-    if check:
-        assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    return run
-
-
-def changed(run, host):
-    """How many tasks changed something on a host; None for a host that was left out."""
-    recap = [line for line in run.stdout.splitlines() if line.startswith(f"{host} ") and "changed=" in line]
-    return int(recap[-1].split("changed=")[1].split()[0]) if recap else None
+    return playbook.run_playbook
 
 
 def wait_for(what, condition, seconds=60):
-    """Waits until condition() is true, and returns its result."""
-    deadline = time.monotonic() + seconds
-    while True:
-        result = condition()
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"not seen within {seconds} s: {what}"
-        time.sleep(0.3)
+    """Three hosts are slower than one."""
+    return playbook.wait_for(what, condition, seconds)
 
 
 class Cluster:

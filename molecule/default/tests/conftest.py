@@ -6,14 +6,17 @@ import json
 import os
 import socket
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import pytest
 import testinfra
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared"))
+import playbook
+from playbook import REPOSITORY, wait_for
+
 HOST = os.environ.get("IRI_LB_HOST", "iri-lb-molecule")
-REPOSITORY = Path(__file__).resolve().parents[3]
 MANAGEMENT_TOKEN = "/etc/consul/consul_master_token"
 
 
@@ -30,24 +33,12 @@ def lb(host):
 
 @pytest.fixture(scope="session")
 def play():
-    return run_playbook
-
-
-def run_playbook(*arguments, check=True, folder=REPOSITORY):
-    """Runs site.yml as a user would, and returns the process; with check it must succeed."""
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "site.yml", *arguments]
-    # Without Molecule's own settings: with the repository's ansible.cfg, as a user has it, and without colours.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1"}
-    run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=400)
-    if check:
-        assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    return run
+    return playbook.run_playbook
 
 
 def changed(run):
     """How many tasks changed something on the host."""
-    recap = [line for line in run.stdout.splitlines() if line.startswith(HOST) and "changed=" in line]
-    return int(recap[-1].split("changed=")[1].split()[0])
+    return playbook.changed(run, HOST)
 
 
 def reachable(port):
@@ -61,17 +52,6 @@ def reachable(port):
     except OSError:
         return False
     return True
-
-
-def wait_for(what, condition, seconds=20):
-    """Waits until condition() is true, and returns its result."""
-    deadline = time.monotonic() + seconds
-    while True:
-        result = condition()
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"not seen within {seconds} s: {what}"
-        time.sleep(0.2)
 
 
 class LoadBalancer:
