@@ -5,7 +5,7 @@ import socket
 import ssl
 
 import pytest
-from conftest import ADDRESSES, HOSTS, REPOSITORY, Wallets, changed, wait_for
+from conftest import ADDRESSES, HOSTS, REPOSITORY, Wallets, wait_for
 
 SCRIPT = REPOSITORY / "roles/consul/files/host-certificate.sh"
 HELLO = f"HAProxyS 2.1\n{HOSTS[0]}\n{HOSTS[1]} 1 0\n".encode()
@@ -99,7 +99,6 @@ def test_tls_is_turned_on_and_off_without_a_lost_request(cluster, play, node):
             assert verified(cluster) == [[True] * 3] * 3
             assert not any(talks_plainly(host) for host in HOSTS)
             wait_for("a healthy cluster", lambda: cluster.healthy(HOSTS[0]))
-            assert [changed(play("--tags", "consul", "-e", "consul_tls=true"), host) for host in HOSTS] == [0, 0, 0]
             # Without one host nothing becomes less strict.
             run = play("--tags", "consul", "--limit", f"localhost,{HOSTS[0]},{HOSTS[1]}")
             assert f"the next step needs every host, and {HOSTS[2]} is away or not up to date" in " ".join(run.stdout.split())
