@@ -24,8 +24,8 @@ start() {
   pid_of[$part]=$!
 }
 
-# finish [PART]: waits for a part, or for all that were started; reports each as it ends, and shows now and then what the others
-# are at.
+# finish [PART]: waits for a part, or for all that were started; reports each as it ends, and shows now and then what
+# the others are at.
 finish() {
   local part next=$((SECONDS + PROGRESS_EVERY))
   while ((${#pid_of[@]} > 0)) && [[ -z ${1:-} || -n ${pid_of[$1]:-} ]]; do
@@ -59,7 +59,8 @@ report() {
   tail -n 20 "$OUT/$part.log" >&2
 }
 
-# failures PART: what the tests that failed said, at most 40 lines each. Other tests that end later have pushed it out of the log's end.
+# failures PART: what the tests that failed said, at most 40 lines each. Other tests that end later have pushed it out
+# of the log's end.
 failures() {
   say "$1: failed:"
   awk '

@@ -19,7 +19,8 @@ def test_the_address_moves_behind_a_firewall(cluster, play):
     for host in HOSTS:
         assert "Status: active" in cluster.sh(host, "ufw status")
         assert rules(cluster, host) == others(host)
-        # What was let through before may still be known to the kernel; the packets of a keepalived that starts now are judged anew.
+        # What was let through before may still be known to the kernel; the packets of a keepalived that starts now
+        # are judged anew.
         cluster.sh(host, "systemctl restart keepalived")
     wait_for("one owner", lambda: len(cluster.owners()) == 1)
     (owner,) = cluster.owners()

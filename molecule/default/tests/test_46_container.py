@@ -4,7 +4,8 @@ from contextlib import contextmanager
 
 from conftest import wait_for
 
-# Of ten wallets every second one keeps its connection. The last line of the output has the requests, and those that failed.
+# Of ten wallets every second one keeps its connection. The last line of the output has the requests, and those that
+# failed.
 WALLETS = """
 import http.client, ssl, sys, threading, time
 sent, failed, stop = [0] * 10, [], threading.Event()

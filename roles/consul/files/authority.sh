@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# Prints the key and the certificate of a new authority. The certificate outlives the installation: only its hosts trust it.
+# Prints the key and the certificate of a new authority. The certificate outlives the installation: only its hosts
+# trust it.
 set -e
 key=$(openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)
 echo "$key"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Fails unless HAProxy runs what is installed: the configuration $1, of which $2 is the copy that it has loaded; a container of the
-# image $3 whose label $4 is $5; and the certificates in the other arguments. Changes nothing.
+# Fails unless HAProxy runs what is installed: the configuration $1, of which $2 is the copy that it has loaded; a
+# container of the image $3 whose label $4 is $5; and the certificates in the other arguments. Changes nothing.
 loaded=$2
 cmp -s "$1" "$loaded" || exit 1
 [ "$(systemctl show --property NeedDaemonReload --value haproxy.service)" = no ] || exit 1
