@@ -31,7 +31,12 @@ func TestNodeWhoseCheckFailsWithoutOutputGoesOutOfService(t *testing.T) {
 	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeB), harness.Up)
 	wallets := harness.StartWallets(b.URL)
 	b.Consul.Container.Exec(t, "touch /tmp/broken")
-	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.InMaintenance)
+	harness.Eventually(t, time.Minute, "the node leaves", func() error {
+		if got := b.Slots(t, harness.Backend)[harness.At(harness.NodeA)].Status; got != harness.InMaintenance.Status {
+			return fmt.Errorf("it is %q", got)
+		}
+		return nil
+	})
 	assert.Contains(t, b.Daemon.Log(), "critical without output")
 	b.Consul.Container.Exec(t, "rm /tmp/broken")
 	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.Up)

@@ -60,14 +60,15 @@ func (m *Mirror) prepare(ctx context.Context, old haproxy.Worker, before map[hap
 	return now, nil
 }
 
-// save writes the state file and the maps of server names, and returns each server's address and limit.
+// save writes the state file and the maps of server names, and returns each server's address and limit. The new
+// configuration may have pools that HAProxy does not have yet.
 func (m *Mirror) save(ctx context.Context, stateFile string) (map[haproxy.ServerID]haproxy.Server, error) {
-	servers, err := m.session.observe(ctx)
+	pools, servers, err := m.session.observePresent(ctx)
 	if err != nil {
 		return nil, err
 	}
 	slots := map[haproxy.ServerID]haproxy.Server{}
-	for i, p := range m.opts.Pools {
+	for i, p := range pools {
 		d, _, err := m.session.details(ctx, p)
 		if err != nil {
 			return nil, err

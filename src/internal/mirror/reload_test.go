@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy/haproxytest"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/registry"
 )
@@ -64,6 +65,19 @@ func TestAReloadThatFailsSaysWhy(t *testing.T) {
 			assert.ErrorContains(t, err, test.want)
 		})
 	}
+}
+
+func TestAReloadMayBringAPoolThatHAProxyDoesNotHaveYet(t *testing.T) {
+	w, stateFile, _ := reloadable(t)
+	w.session.pools = append(w.session.pools, Pool{Name: "new", Backend: backendName(t, "iri_new_back")})
+	w.opts.Pools = w.session.pools
+	require.NoError(t, w.Reload(t.Context(), stateFile, Replacement{Begin: func(context.Context) error {
+		w.haproxy.AddBackend("iri_new_back", haproxytest.Template{Prefix: "http", Slots: 2})
+		w.haproxy.Reload(0)
+		return nil
+	}}))
+	assert.Equal(t, 7, w.haproxy.Serving("iri_back")[node("10.0.0.1").Addr].MaxConn)
+	assert.Contains(t, w.log.String(), "HAProxy reloaded: slots_before=20 slots_now=22")
 }
 
 func TestTheEndOfAReplacementComesWhenTheNewWorkerIsLikeTheOldOne(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy/socket"
@@ -179,6 +180,29 @@ func (s *session) observe(ctx context.Context) ([][]haproxy.Server, error) {
 		return servers, nil
 	}
 	return nil, errors.New("this HAProxy worker is stopping; waiting for the new one")
+}
+
+// observePresent is observe for those pools whose backends HAProxy has.
+func (s *session) observePresent(ctx context.Context) (present []Pool, servers [][]haproxy.Server, err error) {
+	all := s.pools
+	defer func() { s.pools = all; s.forget() }()
+	s.pools = nil
+	if _, err := s.observe(ctx); err != nil {
+		return nil, nil, err
+	}
+	replies, err := s.query(ctx, haproxy.ShowServersState(haproxy.BackendName{}))
+	if err != nil {
+		return nil, nil, err
+	}
+	running, err := haproxy.ParseServersState(replies[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	s.pools = slices.DeleteFunc(slices.Clone(all), func(p Pool) bool {
+		return !slices.ContainsFunc(running, func(r haproxy.Server) bool { return r.ID.Backend() == p.Backend.String() })
+	})
+	servers, err = s.observe(ctx)
+	return s.pools, servers, err
 }
 
 // look reads who HAProxy is and the servers of the pools, in HAProxy's order, without what is expensive to read.

@@ -175,8 +175,9 @@ func hasRun(c *api.HealthCheck) bool {
 const (
 	// defaultTimeout is Consul's for script checks, the longest of its defaults.
 	defaultTimeout = 30 * time.Second
-	// delivery is time for a result's way from the agent through the servers to the handler.
-	delivery = 2 * time.Second
+	// delivery is time for a result's way from the agent through the servers to the handler. An agent that finds no leader
+	// tries again after 15 to 30 s (Consul's agent/ae): so it is after a host has died and come back.
+	delivery = 30 * time.Second
 )
 
 // defaultInterval is for a check whose interval Consul does not tell, as versions before 1.9 do not.

@@ -52,7 +52,7 @@ func (u *unchecked) judge(nodes []Node) (found []Problem) {
 		case !now.Before(limit):
 			n.Health = pool.Critical
 			found = append(found, Problem{Service: n.ID, Field: "check", Reason: fmt.Sprintf(
-				"critical without output for longer than its interval and timeout (%s): it counts as failed", n.FirstCheckWithin)})
+				"critical without output for longer than its interval, its timeout and 30 s (%s): it counts as failed", n.FirstCheckWithin)})
 		case u.next.IsZero() || limit.Before(u.next):
 			u.next = limit
 		}

@@ -249,7 +249,7 @@ func TestACheckThatFailsWithoutOutputCountsAsFailedAfterItsInterval(t *testing.T
 	require.Equal(t, pool.Unchecked, first.Nodes[0].Health)
 	assert.Empty(t, first.Problems)
 	w.untilTicking(t)
-	w.clock.Advance(13 * time.Second)
+	w.clock.Advance(41 * time.Second)
 	select {
 	case s := <-w.published:
 		t.Fatalf("too early: %+v", s)
@@ -259,7 +259,7 @@ func TestACheckThatFailsWithoutOutputCountsAsFailedAfterItsInterval(t *testing.T
 	second := <-w.published
 	assert.Equal(t, pool.Critical, second.Nodes[0].Health)
 	assert.Equal(t, pool.Passing, second.Nodes[1].Health)
-	assert.Contains(t, fmt.Sprint(second.Problems), "critical without output for longer than its interval and timeout (14s)")
+	assert.Contains(t, fmt.Sprint(second.Problems), "critical without output for longer than its interval, its timeout and 30 s (42s)")
 }
 
 // What Consul said last before it was away is no verdict, however old it is: checks have not run meanwhile.
@@ -293,9 +293,9 @@ func TestACheckThatGetsItsResultStartsAnew(t *testing.T) {
 
 func TestTheTimeForAFirstResult(t *testing.T) {
 	for checks, want := range map[string]time.Duration{
-		`[{"Interval":"30s","Timeout":"10s"},{"Interval":"1m"}]`: 92 * time.Second,
-		`[{"Interval":"30s","Timeout":"10s"}]`:                   42 * time.Second,
-		`[{"Interval":"10s","Timeout":"0s"}]`:                    42 * time.Second,
+		`[{"Interval":"30s","Timeout":"10s"},{"Interval":"1m"}]`: 120 * time.Second,
+		`[{"Interval":"30s","Timeout":"10s"}]`:                   70 * time.Second,
+		`[{"Interval":"10s","Timeout":"0s"}]`:                    70 * time.Second,
 		`[{"Interval":"","Timeout":""}]`:                         defaultInterval,
 		`[]`:                                                     defaultInterval,
 		`5`:                                                      defaultInterval,

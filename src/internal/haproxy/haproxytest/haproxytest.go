@@ -359,6 +359,9 @@ func (h *HAProxy) show(f []string, old bool) string {
 		}
 		return fmt.Sprintf("Name: HAProxy\nVersion: 3.0.11\nPid: %d\nStart_time_sec: 1700000000\nStopping: %d\n", pid, stopping)
 	case "servers":
+		if len(f) > 2 && h.servers[f[2]] == nil {
+			return "Can't find backend.\n"
+		}
 		if len(f) > 2 {
 			return h.serversState(f[2])
 		}
