@@ -106,7 +106,7 @@ def test_an_image_that_does_not_run_is_not_taken(lb):
             new_image(lb, "somebody/else:1 x")
             assert lb.host.run("systemctl reload haproxy").rc != 0
     finally:
-        lb.sh("docker tag haproxy:good haproxy:3.0 && docker rmi haproxy:good")
+        lb.sh("docker tag haproxy:good haproxy:3.0 && docker rmi haproxy:good && docker image prune --force")
     assert containers(lb) == before
     assert lb.sh("docker ps --filter name=^haproxy$ --no-trunc --quiet").split() == before
     assert "the new container ended at once" in lb.sh("journalctl -u haproxy -o cat --since -1min SYSLOG_IDENTIFIER=iri-lb-handler")
