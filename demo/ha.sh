@@ -79,7 +79,7 @@ register_nodes() {
 # serves_all: every node is in service, in one slot, on the host HOST.
 serves_all() {
   local addresses
-  addresses=$(slots | awk -F '|' '$1 == "iri_back" && $4 == "in service" { print $3 }') || return 1
+  addresses=$(slots 2>/dev/null | awk -F '|' '$1 == "iri_back" && $4 == "in service" { print $3 }') || return 1
   [[ $(sort -u <<<"$addresses" | wc -l) == "$NODES" && $(wc -l <<<"$addresses") == "$NODES" ]]
 }
 
