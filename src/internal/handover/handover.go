@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +55,7 @@ func (h *Handover) Needed(ctx context.Context) (bool, error) {
 	if len(parts) != 3 {
 		return false, fmt.Errorf("docker container inspect %s: unexpected answer %q", container, running)
 	}
-	if !h.has("--label=" + label + "=" + parts[2]) {
+	if !slices.Contains(h.Command, "--label="+label+"="+parts[2]) {
 		return true, nil
 	}
 	image, err := docker(ctx, "image", "inspect", "--format", "{{.Id}}", parts[1])
@@ -62,15 +63,6 @@ func (h *Handover) Needed(ctx context.Context) (bool, error) {
 		return false, nil // what runs has lost its name, so there is nothing newer of that name
 	}
 	return image != parts[0], nil
-}
-
-func (h *Handover) has(argument string) bool {
-	for _, a := range h.Command {
-		if a == argument {
-			return true
-		}
-	}
-	return false
 }
 
 // Begin starts the new container, and returns once its HAProxy runs. After an error everything is as it was.
