@@ -109,7 +109,7 @@ def test_an_image_that_does_not_run_is_not_taken(lb):
         lb.sh("docker tag haproxy:good haproxy:3.0 && docker rmi haproxy:good && docker image prune --force")
     assert containers(lb) == before
     assert lb.sh("docker ps --filter name=^haproxy$ --no-trunc --quiet").split() == before
-    assert "the new container ended at once" in lb.sh("journalctl -u haproxy -o cat --since -1min SYSLOG_IDENTIFIER=iri-lb-handler")
+    assert "the new container ended at once" in lb.sh("journalctl -u haproxy -o cat --since -5min SYSLOG_IDENTIFIER=iri-lb-handler")
     assert lb.sh("ls /run/haproxy").split() == ["admin.sock", "fault", "master.sock"]
     lb.sh("systemctl reload haproxy")
 
