@@ -76,6 +76,9 @@ func (e *CommandError) Replaced() bool { return strings.TrimSpace(e.Reply) == "P
 // UnknownMap reports whether no line of HAProxy's configuration uses the map.
 func (e *CommandError) UnknownMap() bool { return strings.Contains(e.Reply, "Unknown map identifier") }
 
+// UnknownBackend reports whether HAProxy's configuration does not have the backend.
+func (e *CommandError) UnknownBackend() bool { return strings.Contains(e.Reply, "Can't find backend") }
+
 func (e *CommandError) Error() string {
 	reply := e.Reply
 	if reply == "" {

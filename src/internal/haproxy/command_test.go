@@ -125,6 +125,7 @@ func TestARefusalSaysWhatItMeans(t *testing.T) {
 		return refused
 	}
 	assert.True(t, refusal("Proxy is disabled.\n").Replaced())
+	assert.True(t, refusal("Can't find backend.").UnknownBackend())
 	assert.True(t, refusal("Unknown map identifier. Please use #<id> or <file>.").UnknownMap())
 	assert.True(t, refusal("Can't replace a certificate which is not referenced by the configuration!").Unused())
 	assert.False(t, refusal("No such server.").Replaced())

@@ -63,17 +63,21 @@ func (m *Mirror) prepare(ctx context.Context, old haproxy.Worker, before map[hap
 // save writes the state file and the maps of server names, and returns each server's address and limit. The new
 // configuration may have pools that HAProxy does not have yet.
 func (m *Mirror) save(ctx context.Context, stateFile string) (map[haproxy.ServerID]haproxy.Server, error) {
-	pools, servers, err := m.session.observePresent(ctx)
+	servers, err := m.session.present(ctx)
 	if err != nil {
 		return nil, err
 	}
 	slots := map[haproxy.ServerID]haproxy.Server{}
-	for i, p := range pools {
+	for _, p := range m.opts.Pools {
+		present, ok := servers[p.Backend.String()]
+		if !ok {
+			continue
+		}
 		d, _, err := m.session.details(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range servers[i] {
+		for _, s := range present {
 			s.MaxConn = d.maxConn[s.ID]
 			slots[s.ID] = s
 		}

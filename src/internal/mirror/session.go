@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy/socket"
@@ -182,27 +181,27 @@ func (s *session) observe(ctx context.Context) ([][]haproxy.Server, error) {
 	return nil, errors.New("this HAProxy worker is stopping; waiting for the new one")
 }
 
-// observePresent is observe for those pools whose backends HAProxy has.
-func (s *session) observePresent(ctx context.Context) (present []Pool, servers [][]haproxy.Server, err error) {
-	all := s.pools
-	defer func() { s.pools = all; s.forget() }()
-	s.pools = nil
+// present reads the servers of those pools whose backends HAProxy has, by the backend's name. Servers of other backends are the
+// operator's own, and may be anything.
+func (s *session) present(ctx context.Context) (map[string][]haproxy.Server, error) {
+	pools := s.pools
+	defer func() { s.pools = pools; s.forget() }()
+	s.pools = nil // connects, and learns which worker it is
 	if _, err := s.observe(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	replies, err := s.query(ctx, haproxy.ShowServersState(haproxy.BackendName{}))
-	if err != nil {
-		return nil, nil, err
+	all := map[string][]haproxy.Server{}
+	for _, p := range pools {
+		servers, err := s.reread(ctx, p)
+		var refused *haproxy.CommandError
+		switch {
+		case err == nil:
+			all[p.Backend.String()] = servers
+		case !errors.As(err, &refused) || !refused.UnknownBackend():
+			return nil, err
+		}
 	}
-	running, err := haproxy.ParseServersState(replies[0])
-	if err != nil {
-		return nil, nil, err
-	}
-	s.pools = slices.DeleteFunc(slices.Clone(all), func(p Pool) bool {
-		return !slices.ContainsFunc(running, func(r haproxy.Server) bool { return r.ID.Backend() == p.Backend.String() })
-	})
-	servers, err = s.observe(ctx)
-	return s.pools, servers, err
+	return all, nil
 }
 
 // look reads who HAProxy is and the servers of the pools, in HAProxy's order, without what is expensive to read.

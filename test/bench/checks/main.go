@@ -1,5 +1,6 @@
 // Command checks measures the cost of health checks: as a process per check, compared with curl sending the same
-// request, by the resident program, and by the handler for nodes of the catalog. It writes the results into docs/performance.md, or prints them with REPORT=-.
+// request, by the resident program, and by the handler for nodes of the catalog. It writes the results into
+// docs/performance.md, or prints them with REPORT=-.
 //
 // Usage: make bench-check
 package main
