@@ -171,7 +171,8 @@ func (f failure) excused(gaps []gap, virtual string, hit map[string]time.Time) b
 		at, ok := hit[f.target]
 		return ok && f.ended.After(at)
 	}
-	return slices.ContainsFunc(gaps, func(g gap) bool { return f.good.Before(g.to) && f.ended.After(g.from) })
+	// A HAProxy that stops refuses connections while it still answers its last requests.
+	return slices.ContainsFunc(gaps, func(g gap) bool { return f.good.Before(g.to) && f.ended.After(g.from.Add(-breath)) })
 }
 
 func (c *clients) figures() (sent, failed int) {

@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+from itertools import pairwise
 
 import pytest
 from conftest import ADDRESSES, HOSTS, REPOSITORY, Wallets, wait_for
@@ -64,14 +65,16 @@ def test_peers_demand_a_certificate(cluster, tmp_path):
     assert answer(ADDRESSES[HOSTS[0]], 10000, HELLO, context).startswith(b"200"), "with the certificate of a host"
 
 
-def test_a_certificate_that_is_missing_or_ends_soon_is_replaced(cluster, play):
-    """The ten years of one are down to less than three; another one is gone."""
+def test_a_secret_comes_from_the_other_hosts_and_a_certificate_is_made_anew(cluster, play):
+    """The ten years of one certificate are down to less than three; another one is gone, and a token with it."""
+    secrets = cluster.secrets(HOSTS[0])
     names = cluster.sh(HOSTS[0], f"openssl x509 -in {HOST_FILE} -noout -ext subjectAltName | tail -n 1").replace("IP Address", "IP").replace(" ", "")
     script = SCRIPT.read_text().replace("days=3650", "days=1000")
     cluster.docker("exec", HOSTS[0], "sh", "-c", script, "sh", "make", HOST_FILE, "/etc/consul/ca.pem", names)
-    cluster.sh(HOSTS[1], f"rm {HOST_FILE} {PEERS_FILE}")
+    cluster.sh(HOSTS[1], f"rm {HOST_FILE} {PEERS_FILE} /etc/consul/consul_agent_token")
     before = {host: cluster.try_sh(host, f"sha256sum {HOST_FILE}").stdout for host in HOSTS}
-    play("--tags", "haproxy")
+    play("--tags", "consul,haproxy")
+    assert cluster.secrets(HOSTS[1]) == secrets
     for host in HOSTS:
         assert (cluster.sh(host, f"sha256sum {HOST_FILE}") != before[host].strip()) == (host != HOSTS[2])
         cluster.sh(host, f"openssl x509 -in {HOST_FILE} -noout -checkend {9 * 365 * 86400} && cmp {HOST_FILE} {PEERS_FILE}")
@@ -85,6 +88,11 @@ def verified(cluster):
     return [[rule[name] for name in ("VerifyOutgoing", "VerifyIncoming", "VerifyServerHostname")] for rule in rules]
 
 
+def consul_starts(cluster):
+    """When each host's Consul was started, in µs of one clock: the hosts are containers of one machine."""
+    return [int(cluster.sh(host, "systemctl show consul -p ActiveEnterTimestampMonotonic --value")) for host in HOSTS]
+
+
 def talks_plainly(host):
     """Whether a server waits for a request without TLS. The first byte says what is coming: 0 is a request in clear."""
     return answer(ADDRESSES[host], 8300, b"\x00") == b"silence"
@@ -92,10 +100,14 @@ def talks_plainly(host):
 
 def test_tls_is_turned_on_and_off_without_a_lost_request(cluster, play, node):
     assert all(talks_plainly(host) for host in HOSTS)
+    before = consul_starts(cluster)
     with Wallets(cluster) as wallets:
         wallets.wait_answers()
         try:
             play("--tags", "consul", "-e", "consul_tls=true")
+            after = consul_starts(cluster)
+            assert all(now > then for now, then in zip(after, before))
+            assert all(later - earlier > 1_000_000 for earlier, later in pairwise(sorted(after))), "restarted one after the other"
             assert verified(cluster) == [[True] * 3] * 3
             assert not any(talks_plainly(host) for host in HOSTS)
             wait_for("a healthy cluster", lambda: cluster.healthy(HOSTS[0]))

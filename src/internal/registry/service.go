@@ -184,16 +184,19 @@ const (
 const defaultInterval = time.Minute
 
 // firstCheckWithin reads how long the first result of a service's checks may take: the longest interval with its timeout.
-// consul/api does not have them.
+// consul/api does not have them. It is 0 while the agent is dead: no result can come then, and none is overdue.
 func firstCheckWithin(entry []byte) time.Duration {
 	var e struct {
-		Checks []struct{ Interval, Timeout string }
+		Checks []struct{ CheckID, Status, Interval, Timeout string }
 	}
 	if err := json.Unmarshal(entry, &e); err != nil {
 		return defaultInterval
 	}
 	var longest time.Duration
 	for _, c := range e.Checks {
+		if c.CheckID == AgentLiveness && c.Status != api.HealthPassing {
+			return 0
+		}
 		interval, err := time.ParseDuration(c.Interval)
 		if err != nil {
 			continue

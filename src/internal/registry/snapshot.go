@@ -22,8 +22,8 @@ type Node struct {
 	Host haproxy.Hostname
 	// Pools are the names of the pools that the node is in.
 	Pools []string
-	// FirstCheckWithin is how long a check may take until its first result; 0 where all have one. A check that is critical
-	// without output for longer has failed.
+	// FirstCheckWithin is how long a check may take until its first result; 0 where all have one, or where none is to be
+	// expected. A check that is critical without output for longer has failed.
 	FirstCheckWithin time.Duration
 	// MaxConnSet is false where the pool's default limit holds.
 	MaxConnSet bool

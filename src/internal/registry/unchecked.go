@@ -38,7 +38,7 @@ func (u *unchecked) judge(nodes []Node) (found []Problem) {
 	u.next = time.Time{}
 	for i := range nodes {
 		n := &nodes[i]
-		if n.Health != pool.Unchecked {
+		if n.Health != pool.Unchecked || n.FirstCheckWithin == 0 {
 			continue
 		}
 		key := registration{n.ID, n.Addr}

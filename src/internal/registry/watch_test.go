@@ -291,6 +291,23 @@ func TestACheckThatGetsItsResultStartsAnew(t *testing.T) {
 	assert.False(t, u.overdue(), "it is judged")
 }
 
+// The agent has the results of its checks; its servers get them when it is back.
+func TestNoCheckIsOverdueWhileItsAgentIsDead(t *testing.T) {
+	u := &unchecked{clock: clockwork.NewFakeClock()}
+	node := func(agent string) []Node {
+		within := firstCheckWithin(fmt.Appendf(nil, `{"Checks":[{"Interval":"10s","Timeout":"2s"},{"CheckID":"serfHealth","Status":%q}]}`, agent))
+		return []Node{{FirstCheckWithin: within, Node: pool.Node{ID: "a", Health: pool.Unchecked}}}
+	}
+	u.judge(node("passing"))
+	u.clock.(*clockwork.FakeClock).Advance(41 * time.Second)
+	assert.Empty(t, u.judge(node("critical")))
+	u.clock.(*clockwork.FakeClock).Advance(time.Hour)
+	assert.False(t, u.overdue())
+	assert.Empty(t, u.judge(node("passing")), "its time begins anew")
+	u.clock.(*clockwork.FakeClock).Advance(42 * time.Second)
+	assert.Len(t, u.judge(node("passing")), 1)
+}
+
 func TestTheTimeForAFirstResult(t *testing.T) {
 	for checks, want := range map[string]time.Duration{
 		`[{"Interval":"30s","Timeout":"10s"},{"Interval":"1m"}]`: 120 * time.Second,
