@@ -25,6 +25,7 @@ func (h host) node(t *testing.T, arguments string) {
 func (b *bed) catalog(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
+		b.mend(t) // a row may have ended early
 		b.spread(t)
 		b.hosts[0].node(t, "apply - <<<'[]'")
 		b.waitWhole(t, time.Minute)
@@ -137,8 +138,11 @@ func reap(t *testing.T, b *bed, seen *result) {
 	away.kill(t)
 	left := b.others(away)
 	harness.Eventually(t, time.Minute, "Consul removes the host", func() error {
-		_, err := left[0].consul("PUT", "/v1/agent/force-leave/"+away.name+"?prune")
-		return err
+		_, err := left[0].consul("PUT", "/v1/agent/force-leave/"+away.name+"?prune") // an error once it is gone
+		if members, _ := left[0].consul("GET", "/v1/agent/members"); members == "" || strings.Contains(members, `"`+away.name+`"`) {
+			return errors.Join(errors.New("it is a member still"), err)
+		}
+		return nil
 	})
 	b.keep(seen, long, left...)
 	away.start(t)
