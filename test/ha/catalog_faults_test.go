@@ -12,9 +12,6 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// haproxyInterval is how often HAProxy itself asks each node (templates/haproxy.cfg.j2).
-const haproxyInterval = 10 * time.Second
-
 // node runs `iri-lb-handler node`, as an operator does.
 func (h host) node(t *testing.T, arguments string) {
 	t.Helper()
@@ -155,9 +152,9 @@ func failWhileHostDead(t *testing.T, b *bed, seen *result) {
 	b.strike(away)
 	away.kill(t)
 	harness.Keep(long) // Consul has noticed
-	setNode(t, node(5), `{"behind": 50}`)
+	signalNode(t, node(5), "STOP")
 	seen.within("out", b.waitGone(t, time.Minute, node(5), b.others(away)...), interval+timeout)
-	setNode(t, node(5), `{"behind": 0}`)
+	signalNode(t, node(5), "CONT")
 	away.start(t)
 	seen.ended()
 	seen.stays(b)
