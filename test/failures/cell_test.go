@@ -13,9 +13,11 @@ import (
 // How long the parts of a row take.
 const (
 	calm = 3 * time.Second
-	// A fault lasts for one of these two; in the longer one a try of 5 s times out.
-	shortFault = 6 * time.Second
-	longFault  = 8 * time.Second
+	// How long a fault lasts: long enough for a try of 5 s to time out where a try takes that long, and for all four tries
+	// of a request where no node is left.
+	shortFault   = 6 * time.Second
+	longFault    = 8 * time.Second
+	longestFault = 22 * time.Second
 	// recovery is how long it is waited for a node that works again.
 	recovery = 30 * time.Second
 	// stays: a node that got a request so shortly before the end of the fault was not taken out.
@@ -62,10 +64,13 @@ type moment struct {
 }
 
 func (c cell) lasts() time.Duration {
-	if c.slow {
+	switch {
+	case !c.slow:
+		return shortFault
+	case c.failing < nodesEach:
 		return longFault
 	}
-	return shortFault
+	return longestFault
 }
 
 func (c cell) run(t *testing.T, seen *result) {

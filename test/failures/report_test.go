@@ -18,8 +18,8 @@ func machine(t *testing.T) string {
 	return harness.DescribeMachine(t, "make failures",
 		fmt.Sprintf("before: HAProxy's configuration as of commit %s", base),
 		fmt.Sprintf("nginx: `%s` (%s)", nginxImage, strings.TrimPrefix(version, "nginx version: ")),
-		fmt.Sprintf("times: %s of calm; the fault, %s, or %s where a try takes until its timeout; then until the nodes are back, for %s at most",
-			calm, shortFault, longFault, recovery))
+		fmt.Sprintf("times: %s of calm; the fault: %s, where a try takes until its timeout %s, and %s if all nodes fail so; then until the nodes are back, "+
+			"for %s at most", calm, shortFault, longFault, longestFault, recovery))
 }
 
 // writeReport writes the results of a run of all rows, also when some of them have failed.

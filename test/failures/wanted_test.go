@@ -21,11 +21,11 @@ const (
 	anyTime   = 24 * time.Hour
 
 	// outWithin is wanted of one failing node, backWithin and triesAtMost where all nodes fail. There every failed
-	// request gets an error with a reason, within deadline.
+	// request gets an error with a reason, within deadline: four tries of 5 s.
 	outWithin   = 1500 * time.Millisecond
 	backWithin  = 3 * time.Second
 	triesAtMost = 1.2
-	deadline    = 12 * time.Second
+	deadline    = 20500 * time.Millisecond
 )
 
 // misses are the figures of a result that are not as wanted; only this commit's are judged.
