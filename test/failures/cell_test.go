@@ -2,6 +2,7 @@ package failures
 
 import (
 	"fmt"
+	"regexp"
 	"testing"
 	"time"
 
@@ -200,13 +201,16 @@ func (r *result) sum(want func(command) bool) (sum figures) {
 	return sum
 }
 
+// clientPort is in the messages about a connection, and other in each.
+var clientPort = regexp.MustCompile(`127\.0\.0\.1:\d+->`)
+
 // logReasons shows what wallets were told.
 func logReasons(t *testing.T, requests []request) {
 	t.Helper()
 	reasons := map[string]int{}
 	for _, r := range requests {
 		if r.node == "" {
-			reasons[fmt.Sprintf("%s: %q", r.command, r.reason)]++
+			reasons[fmt.Sprintf("%s: %s %q", r.command, clientPort.ReplaceAllString(r.seen, ""), r.reason)]++
 		}
 	}
 	for reason, n := range reasons {

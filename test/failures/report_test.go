@@ -2,6 +2,7 @@ package failures
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,11 @@ func tables(all []*configuration, results []*result, attacks []*attack) string {
 	return b.String()
 }
 
+// some says whether there is a result with so many failing nodes: RUN may select others.
+func some(failing int, results []*result) bool {
+	return slices.ContainsFunc(results, func(r *result) bool { return r.failing == failing })
+}
+
 func howMany(failing int) string {
 	if failing == nodesEach {
 		return "All nodes fail"
@@ -65,6 +71,9 @@ const summaryHead = "| fault | getNodeInfo failed | reading, storing failed | at
 
 // summary has a line for each fault, with the configurations beside each other.
 func summary(failing int, results []*result) string {
+	if !some(failing, results) {
+		return ""
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n### %s\n\n%s", howMany(failing), summaryHead)
 	for _, f := range faults {
@@ -108,6 +117,9 @@ func (r *result) summary() [8]string {
 
 // details has a line for each fault and configuration, and all figures of each command.
 func details(failing int, results []*result) string {
+	if !some(failing, results) {
+		return ""
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n<details><summary>%s: each command</summary>\n\n| fault | configuration |", howMany(failing))
 	for _, c := range commands {

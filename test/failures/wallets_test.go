@@ -3,6 +3,7 @@ package failures
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -19,9 +20,11 @@ type request struct {
 	took    time.Duration
 	// node is who gave the proper answer, "" for none.
 	node string
-	// reason is what an error said, and unanswered that the wallet has waited until the end of the row.
+	// reason is what an error said, and unanswered that the wallet has waited until the end of the cell.
 	reason     string
 	unanswered bool
+	// seen is the status, or what is wrong with the connection.
+	seen string
 }
 
 // load is all wallets.
@@ -35,11 +38,11 @@ type load struct {
 	requests []request
 }
 
-var errRowEnds = errors.New("the row ends")
+var errCellEnds = errors.New("the cell ends")
 
 func startWallets(url string) *load {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	l := &load{url: url, stop: make(chan struct{}), cancel: func() { cancel(errRowEnds) }}
+	l := &load{url: url, stop: make(chan struct{}), cancel: func() { cancel(errCellEnds) }}
 	for _, c := range commands {
 		for i := range c.wallets {
 			l.group.Go(func() { l.wallet(ctx, c, c.every*time.Duration(i)/time.Duration(c.wallets)) })
@@ -70,31 +73,32 @@ func (l *load) wallet(ctx context.Context, c command, offset time.Duration) {
 
 func (c command) send(ctx context.Context, client *http.Client, url string) request {
 	r := request{command: c.name, began: time.Now()}
-	name, reason, err := c.ask(ctx, client, url)
-	r.took, r.node, r.reason = time.Since(r.began), name, reason
-	r.unanswered = err != nil && errors.Is(context.Cause(ctx), errRowEnds)
+	status, body, node, err := c.ask(ctx, client, url)
+	r.took = time.Since(r.began)
+	if err != nil {
+		r.seen, r.unanswered = err.Error(), errors.Is(context.Cause(ctx), errCellEnds)
+		return r
+	}
+	proper, reason := c.judge(status, body)
+	if proper {
+		r.node = node
+	}
+	r.seen, r.reason = fmt.Sprint("HTTP ", status), reason
 	return r
 }
 
-func (c command) ask(ctx context.Context, client *http.Client, url string) (node, reason string, err error) {
+func (c command) ask(ctx context.Context, client *http.Client, url string) (status int, body []byte, node string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(c.body))
 	if err != nil {
-		return "", "", err
+		return 0, nil, "", err
 	}
 	req.Header.Set("X-IOTA-API-Version", "1")
 	resp, err := client.Do(req)
 	if err != nil {
-		return "", "", err
+		return 0, nil, "", err
 	}
-	body, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return "", "", err
-	}
-	proper, reason := c.judge(resp.StatusCode, body)
-	if proper {
-		node = resp.Header.Get("X-Fake-Node")
-	}
-	return node, reason, nil
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, resp.Header.Get("X-Fake-Node"), errors.Join(err, resp.Body.Close())
 }
 
 // end stops the wallets. Requests that have been waiting for two more seconds are given up.
