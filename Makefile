@@ -47,6 +47,10 @@ setup: ## Get what the tests and the demo need: Docker, images, Ansible
 images-matrix: setup ## Also get the other HAProxy versions for the integration tests
 	@tools/images.sh --matrix
 
+.PHONY: images-nginx
+images-nginx: setup ## Also get the nginx that `make failures` compares with
+	@tools/images.sh --nginx
+
 .PHONY: test
 test: ## Run all tests: unit, integration, molecule, three hosts
 	@tools/test.sh
@@ -71,6 +75,10 @@ chaos: setup ## Break everything under traffic and write what was lost into docs
 .PHONY: chaos-ha
 chaos-ha: setup ## Break three hosts with a virtual address, and write docs/high-availability.md (an hour)
 	@RUN="$${RUN:-^TestChaosHA$$}" tools/go-test.sh -count=1 -tags integration -timeout 90m -v $(GO_TEST_FLAGS) -- ./test/ha
+
+.PHONY: failures
+failures: images-nginx ## Let nodes fail under wallets, beside older settings and nginx, into docs/reliability.md (an hour)
+	@RUN="$${RUN:-^TestFailures$$}" tools/go-test.sh -count=1 -tags integration -timeout 90m -v $(GO_TEST_FLAGS) -- ./test/failures
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)

@@ -2,7 +2,8 @@
 # Makes sure that the local Docker has the images that the tests and the demo need, and that CACHE/images has those
 # that a Docker inside a test host loads. For each image, the first of these that works:
 #   1. it is in the local Docker, 2. its archive in CACHE/images, 3. the image registry, 4. built here from packages.
-# Usage: tools/images.sh [--matrix]      --matrix: also the other HAProxy versions of the integration tests
+# Usage: tools/images.sh [--matrix | --nginx]      --matrix: also the other HAProxy versions of the integration tests
+#                                                  --nginx: also the nginx that `make failures` compares with
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
@@ -13,6 +14,7 @@ CONSUL_VERSION=1.22.0
 CONSUL_IMAGE=hashicorp/consul:$CONSUL_VERSION
 HAPROXY_IMAGE=haproxy:3.0
 HOST_IMAGE=iri-lb-haproxy/host-debian:13
+NGINX_IMAGE=nginx:1.26.3
 ARCHIVES=$CACHE/images
 
 REGISTRY_TIMEOUT=20 # seconds until a registry has to say that it has the image
@@ -114,6 +116,13 @@ build_haproxy() {
   docker_build "$image" haproxy images/haproxy --build-arg "BASE=$base"
 }
 
+build_nginx() {
+  local base
+  say "building $NGINX_IMAGE without a registry, about 20 s"
+  base=$(debian_base trixie)
+  docker_build "$NGINX_IMAGE" nginx images/nginx --build-arg "BASE=$base"
+}
+
 build_host() {
   local base=debian:13
   say "building $HOST_IMAGE, about 40 s"
@@ -170,11 +179,17 @@ ensure_matrix() {
   ensure haproxy:3.2 haproxy build_haproxy haproxy:3.2 sid
 }
 
+ensure_nginx() { ensure "$NGINX_IMAGE" nginx build_nginx; }
+
 case "${1:-}" in
   '') locked images ensure_images ;;
   --matrix)
     locked images ensure_images
     locked images ensure_matrix
     ;;
-  *) die "unknown argument: $1" "usage: tools/images.sh [--matrix]" ;;
+  --nginx)
+    locked images ensure_images
+    locked images ensure_nginx
+    ;;
+  *) die "unknown argument: $1" "usage: tools/images.sh [--matrix | --nginx]" ;;
 esac

@@ -135,6 +135,16 @@ func (c *Container) Logs(t *testing.T) string {
 	return out.String()
 }
 
+// LogsSince is what the container has written since then. Each line begins with its time, as in time.RFC3339Nano.
+func (c *Container) LogsSince(t *testing.T, since time.Time) string {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, Docker.Client.Logs(dc.LogsOptions{
+		Container: c.ID(), OutputStream: &out, ErrorStream: &out, Stdout: true, Stderr: true, Timestamps: true, Since: since.Unix(),
+	}))
+	return out.String()
+}
+
 func (c *Container) lastLines(n string) string {
 	var out bytes.Buffer
 	_ = Docker.Client.Logs(dc.LogsOptions{Container: c.ID(), OutputStream: &out, ErrorStream: &out, Stdout: true, Stderr: true, Tail: n})

@@ -39,6 +39,8 @@ type Option func(*options)
 type options struct {
 	vars     Vars
 	sections string
+	// tree is the folder of the repository that the configuration comes from.
+	tree string
 }
 
 // WithVars sets Ansible variables.
@@ -62,6 +64,11 @@ func WithSections(text string) Option {
 	return func(o *options) { o.sections += text }
 }
 
+// WithTree takes the template and the variables from another copy of the repository, such as an older commit.
+func WithTree(folder string) Option {
+	return func(o *options) { o.tree = folder }
+}
+
 // StartHAProxy runs a HAProxy that is configured as it is installed, but for testVars and the options.
 func StartHAProxy(t *testing.T, opts ...Option) *HAProxy {
 	t.Helper()
@@ -73,7 +80,7 @@ func StartHAProxy(t *testing.T, opts ...Option) *HAProxy {
 // PrepareHAProxies writes all files of the load balancers of one installation, by their addresses, and starts none.
 func PrepareHAProxies(t *testing.T, addresses []string, opts ...Option) []*HAProxy {
 	t.Helper()
-	o := options{vars: Vars{}}
+	o := options{vars: Vars{}, tree: Root()}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -86,7 +93,7 @@ func PrepareHAProxies(t *testing.T, addresses []string, opts ...Option) []*HAPro
 	peers := t.TempDir()
 	WriteCertificate(t, peers, names...)
 	var all []*HAProxy
-	for i, text := range render(t, addresses, o.vars) {
+	for i, text := range render(t, o.tree, addresses, o.vars) {
 		h := NewHAProxy(t)
 		for from, to := range map[string]string{"certkey.pem": "peers.pem", "ca.pem": "peers-ca.pem"} {
 			require.NoError(t, os.Link(filepath.Join(peers, from), filepath.Join(h.Dir, "etc/ssl", to)))

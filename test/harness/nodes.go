@@ -26,10 +26,10 @@ const (
 func At(host string) string { return net.JoinHostPort(host, strconv.Itoa(NodePort)) }
 
 // StartNode runs a fake IRI node on a loopback address. Its answers name it in X-Fake-Node.
-func StartNode(t *testing.T, host string, args ...string) {
+func StartNode(t *testing.T, host string, args ...string) *Process {
 	t.Helper()
 	addr := At(host)
-	StartProgram(t, "iri-fake-node", append([]string{"-listen", addr, "-name", host}, args...)...)
+	p := StartProgram(t, "iri-fake-node", append([]string{"-listen", addr, "-name", host}, args...)...)
 	Eventually(t, 10*time.Second, "the fake node answers", func() error {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -37,6 +37,7 @@ func StartNode(t *testing.T, host string, args ...string) {
 		}
 		return err
 	})
+	return p
 }
 
 // SetNode changes a fake node's state, such as {"behind": 5}.

@@ -64,6 +64,12 @@ func (p *Process) Stop(sig syscall.Signal) {
 	}
 }
 
+// Signal sends a signal and does not wait.
+func (p *Process) Signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(sig))
+}
+
 // Wait waits until the process ends by itself.
 func (p *Process) Wait() error { return p.cmd.Wait() }
 

@@ -58,14 +58,14 @@ var (
 	renderingsMu sync.Mutex
 )
 
-// render renders templates/haproxy.cfg.j2 by Ansible, once for each set of variables: it takes seconds.
-func render(t *testing.T, addresses []string, vars Vars) []string {
+// render renders the tree's templates/haproxy.cfg.j2 by Ansible, once for each set of variables: it takes seconds.
+func render(t *testing.T, tree string, addresses []string, vars Vars) []string {
 	t.Helper()
 	all := testVars()
 	maps.Copy(all, vars)
 	text, err := json.Marshal(all)
 	require.NoError(t, err)
-	key := strings.Join(addresses, " ") + string(text)
+	key := strings.Join(append([]string{tree}, addresses...), " ") + string(text)
 	renderingsMu.Lock()
 	r := renderings[key]
 	if r == nil {
@@ -73,12 +73,12 @@ func render(t *testing.T, addresses []string, vars Vars) []string {
 		renderings[key] = r
 	}
 	renderingsMu.Unlock()
-	r.once.Do(func() { r.texts, r.err = runAnsible(addresses, text) })
+	r.once.Do(func() { r.texts, r.err = runAnsible(tree, addresses, text) })
 	require.NoError(t, r.err)
 	return r.texts
 }
 
-func runAnsible(addresses []string, vars []byte) ([]string, error) {
+func runAnsible(tree string, addresses []string, vars []byte) ([]string, error) {
 	dir, err := os.MkdirTemp("", "render")
 	if err != nil {
 		return nil, err
@@ -93,16 +93,15 @@ func runAnsible(addresses []string, vars []byte) ([]string, error) {
 			return nil, err
 		}
 	}
-	root := Root()
-	venv, err := exec.Command(root + "/tools/venv.sh").Output()
+	venv, err := exec.Command(Root() + "/tools/venv.sh").Output()
 	if err != nil {
 		return nil, fmt.Errorf("no Python environment, make it by `make setup`: %w", err)
 	}
 	tools := strings.TrimSpace(string(venv)) + "/bin/"
 	cmd := exec.Command(tools+"ansible-playbook", "--inventory", dir+"/inventory", "--connection", "local",
-		"--extra-vars", "@"+dir+"/vars.json", "--extra-vars", "render_folder="+dir+" repository="+root, root+"/test/harness/testdata/render.yml")
+		"--extra-vars", "@"+dir+"/vars.json", "--extra-vars", "render_folder="+dir+" repository="+tree, tree+"/test/harness/testdata/render.yml")
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "ANSIBLE_PYTHON_INTERPRETER="+tools+"python", "ANSIBLE_INJECT_FACT_VARS=false")
-	cmd.Dir = root
+	cmd.Dir = tree
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("render templates/haproxy.cfg.j2: %w\n%s", err, out)
 	}

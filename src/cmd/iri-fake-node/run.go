@@ -43,6 +43,7 @@ While it runs, from this host only:
   curl -X PUT -d '{"fault":"drop","faultCommands":["getNodeInfo"]}' http://127.0.0.1:14265/_fake/state
   curl http://127.0.0.1:14265/_fake/state      everything that can be set
   curl http://127.0.0.1:14265/_fake/counters   number of requests by command
+  curl http://127.0.0.1:14265/_fake/forwarded  those that came through a proxy
 Faults: %s
 
 Exit codes: 0 stopped by a signal, 1 error, 3 wrong usage.

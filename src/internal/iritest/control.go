@@ -11,6 +11,7 @@ import (
 //	GET    /_fake/state      returns the [State]
 //	PUT    /_fake/state      sets the given keys of the state and leaves the others
 //	GET    /_fake/counters   returns the counters
+//	GET    /_fake/forwarded  returns the [Forwarded] requests by command
 //	DELETE /_fake/counters   resets the counters
 //
 // It responds with status 403 to clients that are not on loopback, and to requests that came through a proxy, which
@@ -20,6 +21,7 @@ func (n *Node) Control() http.Handler {
 	mux.HandleFunc("GET /_fake/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, n.State()) })
 	mux.HandleFunc("PUT /_fake/state", n.putState)
 	mux.HandleFunc("GET /_fake/counters", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, n.Counters()) })
+	mux.HandleFunc("GET /_fake/forwarded", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, n.Forwarded()) })
 	mux.HandleFunc("DELETE /_fake/counters", func(w http.ResponseWriter, _ *http.Request) {
 		n.ResetCounters()
 		writeJSON(w, n.Counters())

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ func TestEveryFaultAppearsOnTheWire(t *testing.T) {
 	for fault, appears := range map[iritest.Fault]func(raw []byte) bool{
 		iritest.FaultDrop:     func(raw []byte) bool { return len(raw) == 0 },
 		iritest.FaultTruncate: func(raw []byte) bool { return bytes.HasPrefix(raw, ok) && len(raw) < 4096 },
+		iritest.FaultReset:    func(raw []byte) bool { return len(raw) == 0 },
 		iritest.FaultNotHTTP:  func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("SSH-2.0-")) },
 		iritest.FaultHugeHeader: func(raw []byte) bool {
 			return bytes.HasPrefix(raw, ok) && bytes.Index(raw, []byte("\r\n\r\n")) > 1<<20
@@ -59,14 +61,28 @@ func TestEveryFaultAppearsOnTheWire(t *testing.T) {
 		iritest.FaultRedirect: func(raw []byte) bool {
 			return bytes.HasPrefix(raw, []byte("HTTP/1.1 302 ")) && bytes.Contains(raw, []byte("Location: http://192.0.2.1/"))
 		},
-		iritest.FaultForbidden: func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HTTP/1.1 403 ")) },
-		iritest.FaultGateway:   func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HTTP/1.1 502 ")) },
-		iritest.FaultException: func(raw []byte) bool { return bytes.Contains(raw, []byte(`{"exception":"Index `)) },
-		iritest.FaultBare500:   func(raw []byte) bool { return bytes.HasSuffix(raw, []byte(`{"duration":0}`)) },
+		iritest.FaultForbidden:      func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HTTP/1.1 403 ")) },
+		iritest.FaultNotFound:       func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HTTP/1.1 404 ")) },
+		iritest.FaultGateway:        func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HTTP/1.1 502 ")) },
+		iritest.FaultUnavailable:    func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HTTP/1.1 503 ")) },
+		iritest.FaultGatewayTimeout: func(raw []byte) bool { return bytes.HasPrefix(raw, []byte("HTTP/1.1 504 ")) },
+		iritest.FaultException:      func(raw []byte) bool { return bytes.Contains(raw, []byte(`{"exception":"Index `)) },
+		iritest.FaultBare500:        func(raw []byte) bool { return bytes.HasSuffix(raw, []byte(`{"duration":0}`)) },
 	} {
 		t.Run(string(fault), func(t *testing.T) {
 			raw := rawRequest(t, server(t, iritest.Misbehave(fault)), 9<<20)
 			assert.True(t, appears(raw), "%.300q", raw)
+		})
+	}
+}
+
+func TestAResetConnectionDoesNotLookEnded(t *testing.T) {
+	for name, start := range map[string]func(...iritest.Option) *iritest.Server{"http": iritest.NewServer, "https": iritest.NewTLSServer} {
+		t.Run(name, func(t *testing.T) {
+			node := start(iritest.Misbehave(iritest.FaultReset))
+			defer node.Close()
+			_, err := node.Client().Post(node.URL, "application/json", strings.NewReader(`{"command":"getNodeInfo"}`))
+			assert.ErrorIs(t, err, syscall.ECONNRESET)
 		})
 	}
 }

@@ -2,8 +2,10 @@ package iritest
 
 import (
 	"compress/gzip"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -25,10 +27,13 @@ var faultResponses = map[Fault]struct {
 		http.StatusOK, "application/json",
 		`{"appName":"IRI","appVersion":"1.8.6","latestMilestoneIndex":"1000","latestSolidSubtangleMilestoneIndex":{},"neighbors":[]}`,
 	},
-	FaultErrorOK:   {http.StatusOK, "application/json", `{"error":"the database is closed","duration":0}`},
-	FaultForbidden: {http.StatusForbidden, "text/html", page},
-	FaultGateway:   {http.StatusBadGateway, "text/html", page},
-	FaultBare500:   {http.StatusInternalServerError, "application/json", `{"duration":0}`},
+	FaultErrorOK:        {http.StatusOK, "application/json", `{"error":"the database is closed","duration":0}`},
+	FaultForbidden:      {http.StatusForbidden, "text/html", page},
+	FaultNotFound:       {http.StatusNotFound, "text/html", page},
+	FaultGateway:        {http.StatusBadGateway, "text/html", page},
+	FaultUnavailable:    {http.StatusServiceUnavailable, "text/html", page},
+	FaultGatewayTimeout: {http.StatusGatewayTimeout, "text/html", page},
+	FaultBare500:        {http.StatusInternalServerError, "application/json", `{"duration":0}`},
 }
 
 func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
@@ -39,6 +44,8 @@ func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
 	switch req.state.Fault {
 	case FaultDrop:
 		panic(http.ErrAbortHandler) // net/http closes the connection without logging
+	case FaultReset:
+		reset(w)
 	case FaultTruncate:
 		w.Header().Set("Content-Length", "4096")
 		_, _ = io.WriteString(w, `{"appName":"IRI","appVersion":`)
@@ -72,12 +79,29 @@ func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
 
 // raw writes directly to the connection and closes it.
 func raw(w http.ResponseWriter, write func(io.Writer)) {
+	conn := hijack(w)
+	defer func() { _ = conn.Close() }()
+	write(conn)
+}
+
+// reset closes the connection so that the client sees it reset instead of ended.
+func reset(w http.ResponseWriter) {
+	conn := hijack(w)
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+func hijack(w http.ResponseWriter) net.Conn {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil { // not supported by HTTP/2
 		panic(http.ErrAbortHandler)
 	}
-	defer func() { _ = conn.Close() }()
-	write(conn)
+	return conn
 }
 
 func respond(w http.ResponseWriter, status int, contentType, body string) {

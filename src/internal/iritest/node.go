@@ -21,6 +21,8 @@ type Node struct {
 	mu       sync.Mutex
 	state    State
 	counters map[string]int
+	// forwarded are the requests by command that came through a proxy.
+	forwarded map[string]Forwarded
 	// interrupted is closed to stop the running attachToTangle.
 	interrupted chan struct{}
 
@@ -37,8 +39,8 @@ func New(opts ...Option) *Node {
 		panic("iritest: " + err.Error())
 	}
 	return &Node{
-		state: state, counters: map[string]int{}, interrupted: make(chan struct{}), working: make(chan struct{}, 1),
-		started: time.Now(),
+		state: state, counters: map[string]int{}, forwarded: map[string]Forwarded{}, interrupted: make(chan struct{}),
+		working: make(chan struct{}, 1), started: time.Now(),
 	}
 }
 
@@ -67,17 +69,36 @@ func (n *Node) Counters() map[string]int {
 // Count returns the counter of one command.
 func (n *Node) Count(command string) int { return n.Counters()[command] }
 
+// Forwarded counts the requests for a command that came through a proxy: those with the header X-Forwarded-For, which
+// load balancers add to the requests of their clients and not to checks of their own.
+type Forwarded struct {
+	Requests int `json:"requests"`
+	// Last is when the last one had arrived completely.
+	Last time.Time `json:"last"`
+}
+
+// Forwarded returns the requests that came through a proxy, by command as in Counters.
+func (n *Node) Forwarded() map[string]Forwarded {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.forwarded)
+}
+
 // ResetCounters sets all counters to 0.
 func (n *Node) ResetCounters() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.counters)
+	clear(n.forwarded)
 }
 
-func (n *Node) count(command string) {
+func (n *Node) count(command string, r *http.Request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.counters[command]++
+	if r.Header.Get("X-Forwarded-For") != "" {
+		n.forwarded[command] = Forwarded{n.forwarded[command].Requests + 1, time.Now()}
+	}
 }
 
 // request is a command with the state it was received in.
@@ -105,11 +126,11 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	known := req.parse(body)
 	switch {
 	case r.Method == http.MethodOptions:
-		n.count("OPTIONS")
+		n.count("OPTIONS", r)
 	case known:
-		n.count(req.command)
+		n.count(req.command, r)
 	default:
-		n.count("")
+		n.count("", r)
 	}
 	if !wait(r, time.Duration(req.state.Delay)) {
 		return

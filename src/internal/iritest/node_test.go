@@ -284,6 +284,23 @@ func TestUnknownCommandsShareOneCounter(t *testing.T) {
 	assert.Empty(t, node.Counters())
 }
 
+func TestForwardedRequestsAreCountedApartFromChecks(t *testing.T) {
+	node := server(t)
+	began := time.Now()
+	command(t, node.URL, "getNodeInfo")
+	forwarded := map[string]string{"X-IOTA-API-Version": "1", "X-Forwarded-For": "192.0.2.1"}
+	for range 2 {
+		send(t, "POST", node.URL, `{"command":"getNodeInfo"}`, forwarded)
+	}
+	got := node.Forwarded()
+	assert.Len(t, got, 1)
+	assert.Equal(t, 2, got["getNodeInfo"].Requests)
+	assert.WithinRange(t, got["getNodeInfo"].Last, began, time.Now())
+	assert.Contains(t, send(t, "GET", node.URL+"/_fake/forwarded", "", nil).text, `{"getNodeInfo":{"requests":2,"last":"20`)
+	node.ResetCounters()
+	assert.Empty(t, node.Forwarded())
+}
+
 func TestAFaultIsLimitedToItsCommands(t *testing.T) {
 	node := server(t, iritest.Misbehave(iritest.FaultGateway, "getNodeInfo"))
 	assert.Equal(t, 502, command(t, node.URL, "getNodeInfo").status)

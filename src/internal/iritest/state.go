@@ -62,33 +62,37 @@ type Fault string
 
 // The faults.
 const (
-	FaultNone       Fault = ""
-	FaultDrop       Fault = "drop"        // the connection is closed without a response
-	FaultTruncate   Fault = "truncate"    // the connection is closed within the body
-	FaultSlowHeader Fault = "slow-header" // one byte of the header every 100 ms
-	FaultSlowBody   Fault = "slow-body"   // the header, then one byte of the body every 100 ms
-	FaultHugeHeader Fault = "huge-header" // status 200 and a header of 1 MiB
-	FaultNotHTTP    Fault = "not-http"    // the greeting of an SSH server
-	FaultNotJSON    Fault = "not-json"    // status 200 and HTML
-	FaultEmpty      Fault = "empty"       // status 200 and an empty body
-	FaultNull       Fault = "null"        // status 200 and null
-	FaultArray      Fault = "array"       // status 200 and a JSON array
-	FaultHalfJSON   Fault = "half-json"   // status 200 and half a JSON object
-	FaultWrongTypes Fault = "wrong-types" // status 200 and strings instead of numbers
-	FaultGzip       Fault = "gzip"        // status 200 and a compressed body that was not requested
-	FaultHuge       Fault = "huge"        // status 200 and 8 MiB of JSON
-	FaultErrorOK    Fault = "error-ok"    // status 200 and an error
-	FaultRedirect   Fault = "redirect"    // status 302
-	FaultForbidden  Fault = "forbidden"   // status 403 and HTML, as from a proxy
-	FaultGateway    Fault = "bad-gateway" // status 502 and HTML, as from a proxy
-	FaultException  Fault = "exception"   // status 500 and an exception whose message differs each time
-	FaultBare500    Fault = "bare-500"    // status 500 without a message, as from a Java exception that has none
+	FaultNone           Fault = ""
+	FaultDrop           Fault = "drop"            // the connection is closed without a response
+	FaultReset          Fault = "reset"           // the connection is reset (RST) without a response
+	FaultTruncate       Fault = "truncate"        // the connection is closed within the body
+	FaultSlowHeader     Fault = "slow-header"     // one byte of the header every 100 ms
+	FaultSlowBody       Fault = "slow-body"       // the header, then one byte of the body every 100 ms
+	FaultHugeHeader     Fault = "huge-header"     // status 200 and a header of 1 MiB
+	FaultNotHTTP        Fault = "not-http"        // the greeting of an SSH server
+	FaultNotJSON        Fault = "not-json"        // status 200 and HTML
+	FaultEmpty          Fault = "empty"           // status 200 and an empty body
+	FaultNull           Fault = "null"            // status 200 and null
+	FaultArray          Fault = "array"           // status 200 and a JSON array
+	FaultHalfJSON       Fault = "half-json"       // status 200 and half a JSON object
+	FaultWrongTypes     Fault = "wrong-types"     // status 200 and strings instead of numbers
+	FaultGzip           Fault = "gzip"            // status 200 and a compressed body that was not requested
+	FaultHuge           Fault = "huge"            // status 200 and 8 MiB of JSON
+	FaultErrorOK        Fault = "error-ok"        // status 200 and an error
+	FaultRedirect       Fault = "redirect"        // status 302
+	FaultForbidden      Fault = "forbidden"       // status 403 and HTML, as from a proxy
+	FaultNotFound       Fault = "not-found"       // status 404 and HTML, as from another program at the node's port
+	FaultGateway        Fault = "bad-gateway"     // status 502 and HTML, as from a proxy
+	FaultUnavailable    Fault = "unavailable"     // status 503 and HTML, as from a proxy
+	FaultGatewayTimeout Fault = "gateway-timeout" // status 504 and HTML, as from a proxy
+	FaultException      Fault = "exception"       // status 500 and an exception whose message differs each time
+	FaultBare500        Fault = "bare-500"        // status 500 without a message, as from a Java exception that has none
 )
 
 var faults = []Fault{
-	FaultNone, FaultDrop, FaultTruncate, FaultSlowHeader, FaultSlowBody, FaultHugeHeader, FaultNotHTTP, FaultNotJSON, FaultEmpty,
-	FaultNull, FaultArray, FaultHalfJSON, FaultWrongTypes, FaultGzip, FaultHuge, FaultErrorOK, FaultRedirect, FaultForbidden,
-	FaultGateway, FaultException, FaultBare500,
+	FaultNone, FaultDrop, FaultReset, FaultTruncate, FaultSlowHeader, FaultSlowBody, FaultHugeHeader, FaultNotHTTP, FaultNotJSON,
+	FaultEmpty, FaultNull, FaultArray, FaultHalfJSON, FaultWrongTypes, FaultGzip, FaultHuge, FaultErrorOK, FaultRedirect,
+	FaultForbidden, FaultNotFound, FaultGateway, FaultUnavailable, FaultGatewayTimeout, FaultException, FaultBare500,
 }
 
 // Faults lists the names of the faults, without FaultNone.
