@@ -62,6 +62,8 @@ type figures struct {
 type moment struct {
 	after time.Duration
 	never bool
+	// unknown: no wallet sent anything any more, because all of them waited for their answers.
+	unknown bool
 }
 
 func (c cell) lasts() time.Duration {
@@ -93,6 +95,7 @@ func (c cell) run(t *testing.T, seen *result) {
 	}()
 	harness.Keep(time.Until(began.Add(c.lasts())))
 	seen.out = c.whenOut(t, failing, began)
+	seen.out.unknown = !c.unseen && wallets.allWait(stays)
 	c.each(t, failing, c.fault.end)
 	healed = true
 	seen.back = whenBack(wallets, failing, time.Now())
