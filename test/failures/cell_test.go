@@ -54,7 +54,7 @@ type figures struct {
 	// longest is the longest answer. It did not come at all if abandoned.
 	longest   time.Duration
 	abandoned bool
-	// during are the requests that began with the fault or later, and tries how often nodes got them.
+	// during are the requests that ended after the fault had begun, and tries how often nodes got them.
 	during, tries int
 }
 
@@ -182,7 +182,7 @@ func (f *figures) add(r request, began time.Time) {
 			f.unexplained++
 		}
 	}
-	if !r.began.Before(began) {
+	if r.began.Add(r.took).After(began) {
 		f.during++
 	}
 	if r.took > f.longest {
