@@ -153,12 +153,12 @@ func (b *bed) lead(t *testing.T, h host) {
 	if b.leader(t) == h {
 		return
 	}
-	id := h.sh(t, "cat /var/lib/consul/node-id")
-	_, err := h.consul("POST", "/v1/operator/raft/transfer-leader?id="+strings.TrimSpace(id))
-	require.NoError(t, err)
-	harness.Eventually(t, 20*time.Second, "it leads", func() error {
+	id := strings.TrimSpace(h.sh(t, "cat /var/lib/consul/node-id"))
+	harness.Eventually(t, time.Minute, "it leads", func() error {
+		_, err := h.consul("POST", "/v1/operator/raft/transfer-leader?id="+id) // refused until it votes
+		harness.Keep(2 * time.Second)                                          // for the election
 		if now := b.leader(t); now != h {
-			return fmt.Errorf("%s leads", now.name)
+			return errors.Join(err, fmt.Errorf("%s leads", now.name))
 		}
 		return nil
 	})

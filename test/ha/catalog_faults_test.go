@@ -12,9 +12,6 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/test/harness"
 )
 
-// haproxyInterval is how often HAProxy itself asks each node (templates/haproxy.cfg.j2).
-const haproxyInterval = 10 * time.Second
-
 // node runs `iri-lb-handler node`, as an operator does.
 func (h host) node(t *testing.T, arguments string) {
 	t.Helper()
@@ -25,6 +22,7 @@ func (h host) node(t *testing.T, arguments string) {
 func (b *bed) catalog(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
+		b.mend(t) // a row may have ended early
 		b.spread(t)
 		b.hosts[0].node(t, "apply - <<<'[]'")
 		b.waitWhole(t, time.Minute)
@@ -137,8 +135,11 @@ func reap(t *testing.T, b *bed, seen *result) {
 	away.kill(t)
 	left := b.others(away)
 	harness.Eventually(t, time.Minute, "Consul removes the host", func() error {
-		_, err := left[0].consul("PUT", "/v1/agent/force-leave/"+away.name+"?prune")
-		return err
+		_, err := left[0].consul("PUT", "/v1/agent/force-leave/"+away.name+"?prune") // an error once it is gone
+		if members, _ := left[0].consul("GET", "/v1/agent/members"); members == "" || strings.Contains(members, `"`+away.name+`"`) {
+			return errors.Join(errors.New("it is a member still"), err)
+		}
+		return nil
 	})
 	b.keep(seen, long, left...)
 	away.start(t)
@@ -151,9 +152,9 @@ func failWhileHostDead(t *testing.T, b *bed, seen *result) {
 	b.strike(away)
 	away.kill(t)
 	harness.Keep(long) // Consul has noticed
-	setNode(t, node(5), `{"behind": 50}`)
+	signalNode(t, node(5), "STOP")
 	seen.within("out", b.waitGone(t, time.Minute, node(5), b.others(away)...), interval+timeout)
-	setNode(t, node(5), `{"behind": 0}`)
+	signalNode(t, node(5), "CONT")
 	away.start(t)
 	seen.ended()
 	seen.stays(b)

@@ -133,6 +133,6 @@ func allNodesDead(t *testing.T, b *bed, seen *result) {
 		seen.check("all nodes back", errors.New("not within a minute"))
 		return
 	}
-	seen.within("all nodes back", time.Since(began), haproxyInterval)
+	seen.within("all nodes back", time.Since(began), interval)
 	seen.stays(b)
 }

@@ -99,7 +99,11 @@ func upgradeHAProxy(t *testing.T, b *bed, seen *result) {
 func rotateKey(t *testing.T, b *bed, seen *result) {
 	h := b.hosts[0]
 	keyring := func(action, key string) {
-		h.sh(t, fmt.Sprintf("docker exec --env CONSUL_HTTP_TOKEN=$(cat /etc/consul/consul_master_token) consul consul keyring -%s %s", action, key))
+		// Every server is asked, and one that has just started may not know the token yet.
+		harness.Eventually(t, 30*time.Second, "keyring -"+action, func() error {
+			_, err := h.run(fmt.Sprintf("docker exec --env CONSUL_HTTP_TOKEN=$(cat /etc/consul/consul_master_token) consul consul keyring -%s %s", action, key))
+			return err
+		})
 	}
 	old := strings.TrimSpace(h.sh(t, "cat /etc/consul/consul_key"))
 	fresh := strings.TrimSpace(h.sh(t, "head --bytes 32 /dev/urandom | base64 --wrap 0"))

@@ -55,10 +55,10 @@ func nodes() (all []string) {
 	return all
 }
 
-// setNode changes a fake node's state, such as {"behind": 5}.
-func setNode(t *testing.T, address, state string) {
+// signalNode sends a signal to a fake node: STOP freezes it, CONT lets it go on.
+func signalNode(t *testing.T, address, signal string) {
 	t.Helper()
-	_, err := onNodes(fmt.Sprintf("curl --silent --show-error --fail --output /dev/null --request PUT --data '%s' http://%s:14265/_fake/state", state, address))
+	_, err := onNodes(fmt.Sprintf("pkill -%s --full -- '-listen %s:'", signal, address))
 	require.NoError(t, err)
 }
 

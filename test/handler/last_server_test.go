@@ -97,7 +97,7 @@ func TestFiveNodesGoOutAndInAgainAroundTemporaryOneWithoutLoss(t *testing.T) {
 
 // The new node answers too late for the handler's own query, so that only HAProxy's check can bring it up.
 func TestLastServerStaysInServiceUntilHAProxysCheckOfItsReplacementPasses(t *testing.T) {
-	b := harness.NewBed(t, harness.WithSlots(20))
+	b := harness.NewBed(t, harness.WithSlots(20), harness.WithVars(harness.Vars{"haproxy_check_timeout": "5s"}))
 	b.Run(t)
 	nodeA, nodeB := harness.At(harness.NodeA), harness.At(harness.NodeB)
 	harness.StartNode(t, harness.NodeA)

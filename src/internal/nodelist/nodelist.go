@@ -52,11 +52,20 @@ type List struct {
 
 // key tells a node from another one that had its ID before.
 type key struct {
-	id, agent string
-	addr      netip.AddrPort
+	id   string
+	addr netip.AddrPort
+	// catalog nodes are checked by this host, whoever checks the others.
+	catalog bool
 }
 
-func keyOf(n registry.Node) key { return key{n.ID, n.Agent, n.Addr} }
+func keyOf(n registry.Node) key { return key{n.ID, n.Addr, n.Check != nil} }
+
+// remember notes a node's verdict. Of a node that is registered twice the better one counts: the list only adds nodes.
+func remember(health map[key]pool.Health, n registry.Node) {
+	if other, twice := health[keyOf(n)]; !twice || n.Health < other {
+		health[keyOf(n)] = n.Health
+	}
+}
 
 // New is the list in the file at path, "" for none. The file is not touched yet.
 func New(path, service string, log hclog.Logger, clock clockwork.Clock) *List {
@@ -78,7 +87,7 @@ func (l *List) Load() (registry.Snapshot, bool) {
 		}
 		l.snap = snap
 		for _, n := range snap.Nodes {
-			l.health[keyOf(n)] = n.Health
+			remember(l.health, n)
 		}
 	}
 	l.loaded = true
@@ -182,8 +191,8 @@ func (l *List) flush() {
 	l.note(err)
 }
 
-// encode also remembers each node's verdict. That a check has not run again since Consul's restart is none, so the last one
-// is kept.
+// encode also remembers each node's verdict. That a check has not run again since Consul's restart, or since the node was
+// registered at another agent, is none, so the last one is kept.
 func (l *List) encode(nodes []registry.Node) []node {
 	l.Load()
 	l.mu.Lock()
@@ -193,7 +202,7 @@ func (l *List) encode(nodes []registry.Node) []node {
 		if last, known := l.health[keyOf(n)]; known && n.Health == pool.Unchecked {
 			n.Health = last
 		}
-		now[keyOf(n)] = n.Health
+		remember(now, n)
 		all = append(all, encodeNode(n))
 	}
 	l.health = now

@@ -205,6 +205,27 @@ func TestTheLastVerdictIsKeptWhileChecksHaveNotRunAgain(t *testing.T) {
 	assert.Equal(t, []pool.Health{pool.Passing, pool.Critical, pool.Unchecked}, []pool.Health{snap.Nodes[0].Health, snap.Nodes[1].Health, snap.Nodes[2].Health})
 }
 
+func TestTheLastVerdictIsKeptOverAMoveToAnotherAgent(t *testing.T) {
+	at := func(agent string, h pool.Health) registry.Node {
+		n := numbered("10.0.0.1:1", h)
+		n.Agent = agent
+		return n
+	}
+	path := file(t)
+	l, _ := newList(t, path)
+	for _, snap := range []registry.Snapshot{
+		snapshot(at("lb1", pool.Passing)),
+		snapshot(at("lb1", pool.Passing), at("lb2", pool.Unchecked)),
+		snapshot(at("lb2", pool.Unchecked)),
+	} {
+		l.Save(snap)
+		l.flush()
+	}
+	again, _ := newList(t, path)
+	snap, _ := again.Load()
+	assert.Equal(t, pool.Passing, snap.Nodes[0].Health)
+}
+
 func TestAListThatIsNotCertainIsNotKept(t *testing.T) {
 	path := file(t)
 	l, _ := newList(t, path)
