@@ -54,7 +54,7 @@ type figures struct {
 	// longest is the longest answer. It did not come at all if abandoned.
 	longest   time.Duration
 	abandoned bool
-	// during are the requests that began with the fault or later, and tries how often nodes got them.
+	// during are the requests that ended after the fault had begun, and tries how often nodes got them.
 	during, tries int
 }
 
@@ -62,6 +62,8 @@ type figures struct {
 type moment struct {
 	after time.Duration
 	never bool
+	// unknown: no wallet sent anything any more, because all of them waited for their answers.
+	unknown bool
 }
 
 func (c cell) lasts() time.Duration {
@@ -93,6 +95,7 @@ func (c cell) run(t *testing.T, seen *result) {
 	}()
 	harness.Keep(time.Until(began.Add(c.lasts())))
 	seen.out = c.whenOut(t, failing, began)
+	seen.out.unknown = !c.unseen && wallets.allWait(stays)
 	c.each(t, failing, c.fault.end)
 	healed = true
 	seen.back = whenBack(wallets, failing, time.Now())
@@ -179,7 +182,7 @@ func (f *figures) add(r request, began time.Time) {
 			f.unexplained++
 		}
 	}
-	if !r.began.Before(began) {
+	if r.began.Add(r.took).After(began) {
 		f.during++
 	}
 	if r.took > f.longest {

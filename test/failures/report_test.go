@@ -183,7 +183,10 @@ func (f figures) triesText() string {
 }
 
 func (m moment) text(never string) string {
-	if m.never {
+	switch {
+	case m.unknown:
+		return "all wait"
+	case m.never:
 		return never
 	}
 	return seconds(max(0, m.after))

@@ -36,6 +36,8 @@ type load struct {
 
 	mu       sync.Mutex
 	requests []request
+	// lastBegan is when the latest request of all was sent.
+	lastBegan time.Time
 }
 
 var errCellEnds = errors.New("the cell ends")
@@ -64,6 +66,12 @@ func (l *load) wallet(ctx context.Context, c command, offset time.Duration) {
 			return
 		case <-ticker.C:
 		}
+		if ctx.Err() != nil { // both of the above may be ready
+			return
+		}
+		l.mu.Lock()
+		l.lastBegan = time.Now()
+		l.mu.Unlock()
 		r := c.send(ctx, client, l.url)
 		l.mu.Lock()
 		l.requests = append(l.requests, r)
@@ -109,6 +117,13 @@ func (l *load) end() []request {
 	giveUp.Stop()
 	l.cancel()
 	return l.requests
+}
+
+// allWait says that no wallet has sent anything for some time: all of them wait for their answers.
+func (l *load) allWait(lately time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.lastBegan) > lately
 }
 
 // answeredBy is when the node gave the first proper answer to a request that began after a time, the zero time for none.

@@ -43,7 +43,7 @@ func (r *result) misses() (m misses) {
 		m.getNodeInfo = info.failed > r.wanted.getNodeInfo
 		m.others = others.failed > r.wanted.others
 		m.longest = info.longest > r.wanted.longest
-		m.out = r.out.never || r.out.after > outWithin
+		m.out = r.out.never || r.out.unknown || r.out.after > outWithin
 	case r.failing == nodesEach:
 		all := r.sum(anyCommand)
 		m.unexplained = all.unexplained > 0

@@ -109,6 +109,31 @@ func TestSlowFaultsSendOneByteAtATime(t *testing.T) {
 	}
 }
 
+func TestSlowResponsesEndWithTheFault(t *testing.T) {
+	for _, fault := range []iritest.Fault{iritest.FaultSlowHeader, iritest.FaultSlowBody} {
+		t.Run(string(fault), func(t *testing.T) {
+			node := server(t, iritest.Misbehave(fault))
+			ended := make(chan error, 1)
+			go func() {
+				resp, err := http.Post(node.URL, "application/json", strings.NewReader(`{"command":"getNodeInfo"}`))
+				if err == nil {
+					_, err = io.ReadAll(resp.Body)
+					_ = resp.Body.Close()
+				}
+				ended <- err
+			}()
+			require.Eventually(t, func() bool { return node.Count("getNodeInfo") == 1 }, 5*time.Second, time.Millisecond)
+			node.Update(func(s *iritest.State) { s.Fault = iritest.FaultNone })
+			select {
+			case err := <-ended:
+				assert.Error(t, err, "the response is cut off")
+			case <-time.After(5 * time.Second):
+				t.Error("the response goes on")
+			}
+		})
+	}
+}
+
 func TestInvalidParametersAreRefused(t *testing.T) {
 	node := server(t, iritest.PoW(true), iritest.Limited())
 	long := `["` + strings.Repeat(`A","`, 1000) + `A"]`

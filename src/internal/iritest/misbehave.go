@@ -36,7 +36,7 @@ var faultResponses = map[Fault]struct {
 	FaultBare500:        {http.StatusInternalServerError, "application/json", `{"duration":0}`},
 }
 
-func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
+func (n *Node) misbehave(w http.ResponseWriter, r *http.Request, req *request) {
 	if resp, found := faultResponses[req.state.Fault]; found {
 		respond(w, resp.status, resp.contentType, resp.body)
 		return
@@ -53,11 +53,12 @@ func misbehave(w http.ResponseWriter, r *http.Request, req *request) {
 		panic(http.ErrAbortHandler)
 	case FaultSlowHeader:
 		raw(w, func(conn io.Writer) {
-			drip(conn, func() error { return nil }, r, "HTTP/1.1 200 OK\r\nX-Note: "+strings.Repeat("z", 600))
+			n.drip(conn, func() error { return nil }, req, "HTTP/1.1 200 OK\r\nX-Note: "+strings.Repeat("z", 600))
 		})
 	case FaultSlowBody:
 		w.Header().Set("Content-Type", "application/json")
-		drip(w, http.NewResponseController(w).Flush, r, `{"appName":"IRI","appVersion":"1.8.6","note":"`+strings.Repeat("z", 600)+`"}`)
+		n.drip(w, http.NewResponseController(w).Flush, req, `{"appName":"IRI","appVersion":"1.8.6","note":"`+strings.Repeat("z", 600)+`"}`)
+		panic(http.ErrAbortHandler) // unless it has come to its end, which takes a minute, the response is cut off
 	case FaultHugeHeader:
 		w.Header().Set("X-Note", strings.Repeat("z", 1<<20))
 	case FaultNotHTTP:
@@ -110,13 +111,16 @@ func respond(w http.ResponseWriter, status int, contentType, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// drip writes one byte every 100 ms until the client disconnects.
-func drip(w io.Writer, flush func() error, r *http.Request, text string) {
+// drip writes one byte every 100 ms until the client disconnects or the fault is over.
+func (n *Node) drip(w io.Writer, flush func() error, req *request, text string) {
 	for i := range len(text) {
+		if n.State().Fault != req.state.Fault {
+			return
+		}
 		if _, err := io.WriteString(w, text[i:i+1]); err != nil {
 			return
 		}
-		if flush() != nil || !wait(r, 100*time.Millisecond) {
+		if flush() != nil || !wait(req.http, 100*time.Millisecond) {
 			return
 		}
 	}

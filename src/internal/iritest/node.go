@@ -141,7 +141,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	switch {
 	case req.state.misbehaves(req.command):
-		misbehave(w, r, req)
+		n.misbehave(w, r, req)
 	case !authorised(r, req.state):
 		requireAuth(w, req.preset)
 	case r.Method == http.MethodOptions:
