@@ -1,0 +1,129 @@
+//go:build integration
+
+package wallets
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nuriel77/iri-lb-haproxy/test/harness"
+)
+
+// refusal is an answer of the load balancer itself: its reason, and the phrase that HTTP/1.1 has for its status. The
+// zero value: the request is served.
+type refusal struct{ reason, phrase string }
+
+var (
+	served     refusal
+	badCommand = refusal{"This request is not allowed here", "Forbidden"}
+	tooLong    = refusal{"Request too long", "Payload Too Large"}
+	tooMany    = refusal{"Too many requests", "Too Many Requests"}
+	tooMuchPoW = refusal{"Too many requests for proof of work", "Too Many Requests"}
+	noNode     = refusal{"No node is available", "Service Unavailable"}
+	badAnswer  = refusal{"The node gave no proper answer", "Bad Gateway"}
+	noPassword = refusal{"User and password are needed", "Unauthorized"}
+)
+
+func denied(command string) refusal {
+	return refusal{"COMMAND " + command + " is not available on this node", "Forbidden"}
+}
+
+// step is a call, and what comes of it.
+type step struct {
+	call string
+	want refusal
+}
+
+func (w wallet) assertRefused(t *testing.T, want refusal, got outcome) {
+	t.Helper()
+	shown := want.reason
+	if w.onlyPhrase {
+		shown = want.phrase
+	}
+	assert.False(t, got.OK, "%s is not refused: %v", got.Call, got.Result)
+	assert.Contains(t, got.Error, shown, "%s shows what came of %s", w.library, got.Call)
+}
+
+// take makes the calls of the steps through the load balancer, in one run of the wallet.
+func (b *bed) take(t *testing.T, w wallet, provider string, steps []step) {
+	t.Helper()
+	var calls []string
+	for _, s := range steps {
+		calls = append(calls, s.call)
+	}
+	got := b.run(t, w, provider, calls...)
+	require.Len(t, got, len(steps))
+	for i, s := range steps {
+		if s.want == served {
+			assert.True(t, got[i].OK, "%s: %s", s.call, got[i].Error)
+			continue
+		}
+		w.assertRefused(t, s.want, got[i])
+	}
+}
+
+// forget lets the wallet's source begin with whole budgets.
+func (b *bed) forget(t *testing.T) {
+	t.Helper()
+	for _, table := range []string{"iri_requests", "iri_abusers"} {
+		_, err := b.Command("clear table " + table)
+		require.NoError(t, err)
+	}
+}
+
+func TestEachWalletShowsWhyItIsRefused(t *testing.T) {
+	b := startBed(t, harness.Vars{"haproxy_bad_command": "getTips", "haproxy_source_max_requests": 6, "haproxy_source_max_pow_requests": 1})
+	for _, w := range libraries {
+		t.Run(w.library, func(t *testing.T) {
+			b.forget(t)
+			b.take(t, w, b.URL, []step{
+				{"getNeighbors", denied("getNeighbors")},
+				{"getTips", badCommand},
+				{"broadcastTransactions, too many", tooLong},
+				{"attachToTangle", served},
+				{"attachToTangle", tooMuchPoW},
+				{"getNodeInfo", served},
+				{"getNodeInfo", tooMany},
+			})
+		})
+	}
+	_, err := b.Command("set server " + harness.Backend + "/http1 state maint")
+	require.NoError(t, err)
+	harness.SetNode(t, powNode, `{"fault":"not-http"}`)
+	for _, w := range libraries {
+		t.Run(w.library+", nodes fail", func(t *testing.T) {
+			b.forget(t)
+			b.take(t, w, b.URL, []step{{"getNodeInfo", noNode}, {"attachToTangle", badAnswer}})
+		})
+	}
+}
+
+func TestEachWalletKnowsItsPassword(t *testing.T) {
+	hash, err := exec.Command("openssl", "passwd", "-5", "secret").Output()
+	require.NoError(t, err)
+	b := startBed(t, harness.Vars{"haproxy_remote_auth": true, "haproxy_users": map[string]string{"alice": strings.TrimSpace(string(hash))}})
+	for _, w := range libraries {
+		t.Run(w.library, func(t *testing.T) {
+			b.take(t, w, b.URL, []step{{"getNodeInfo", noPassword}})
+			b.take(t, w, strings.Replace(b.URL, "://", "://alice:secret@", 1), []step{{"getNodeInfo", served}, {"attachToTangle", served}})
+		})
+	}
+}
+
+// The wallets of these tests do verify the load balancer's certificate: they refuse one that they were not told to trust.
+func TestEachWalletVerifiesTheCertificate(t *testing.T) {
+	b := startBed(t, nil)
+	for _, w := range libraries {
+		t.Run(w.library, func(t *testing.T) {
+			got, err := w.run(t.Context(), b.URL, "", b.ledger, "getNodeInfo")
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			assert.False(t, got[0].OK)
+			assert.Regexp(t, "(?i)certificate", got[0].Error)
+		})
+	}
+}
