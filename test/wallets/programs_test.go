@@ -25,10 +25,12 @@ type wallet struct {
 	program string
 	// onlyPhrase: of a refusal the library shows the phrase that goes with the status, "Forbidden", and not the reason.
 	onlyPhrase bool
+	// noPassword: the library cannot send one.
+	noPassword bool
 }
 
 var libraries = []wallet{
-	{library: "@iota/core", command: "node", program: "iota-core.js", onlyPhrase: true},
+	{library: "@iota/core", command: "node", program: "iota-core.js", onlyPhrase: true, noPassword: true},
 	{library: "iota.lib.js", command: "node", program: "iota-lib.js"},
 	{library: "PyOTA", command: "venv/bin/python", program: "pyota_wallet.py"},
 }
@@ -55,12 +57,12 @@ var folder = sync.OnceValues(func() (string, error) {
 
 // execute runs a program of clients/ with an authority to trust, or "" for those of the system only.
 func execute(ctx context.Context, command, program, authority string, args ...string) ([]byte, error) {
-	libraries, err := folder()
+	installed, err := folder()
 	if err != nil {
-		return nil, fmt.Errorf("the wallets' libraries are not installed, run tools/wallets.sh: %w", err)
+		return nil, fmt.Errorf("tools/wallets.sh could not install the wallets' libraries, its reason is above: %w", err)
 	}
 	if strings.Contains(command, "/") {
-		command = filepath.Join(libraries, command)
+		command = filepath.Join(installed, command)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -68,7 +70,7 @@ func execute(ctx context.Context, command, program, authority string, args ...st
 	// Nothing else: a proxy of this machine would stand between the wallet and the load balancer.
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "PYTHONWARNINGS=ignore", "PYTHONDONTWRITEBYTECODE=1",
-		"NODE_PATH=" + libraries + "/node_modules",
+		"NODE_PATH=" + installed + "/node_modules",
 	}
 	if authority != "" {
 		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+authority, "REQUESTS_CA_BUNDLE="+authority)

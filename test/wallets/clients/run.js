@@ -11,7 +11,8 @@ exports.run = async clientOf => {
     try {
       outcome = { call, ok: true, result: (await calls[call]()) ?? null }
     } catch (error) {
-      outcome = { call, ok: false, error: String(error) }
+      // The error of fetch in Node.js has its reason inside.
+      outcome = { call, ok: false, error: [error, error.cause].filter(Boolean).map(String).join(': ') }
     }
     process.stdout.write(JSON.stringify(outcome) + '\n')
   }
