@@ -23,7 +23,7 @@ type wallet struct {
 	// command starts the program. It is relative to the folder of the libraries.
 	command string
 	program string
-	// onlyPhrase: of a refusal the library shows the phrase that goes with the status, "Forbidden", and not the reason.
+	// onlyPhrase: of a refusal the library shows the phrase of the status line, and nothing of the body.
 	onlyPhrase bool
 	// noPassword: the library cannot send one.
 	noPassword bool
