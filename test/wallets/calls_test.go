@@ -18,6 +18,7 @@ func TestEveryCallOfEachWallet(t *testing.T) {
 	b := startBed(t, nil)
 	for _, w := range libraries {
 		t.Run(w.library, func(t *testing.T) {
+			b.assertVerified(t, w)
 			var (
 				there []outcome
 				err   error
@@ -34,6 +35,17 @@ func TestEveryCallOfEachWallet(t *testing.T) {
 			}
 		})
 	}
+}
+
+// assertVerified requires that the wallet verifies the load balancer's certificate: it refuses one that it was not told
+// to trust.
+func (b *bed) assertVerified(t *testing.T, w wallet) {
+	t.Helper()
+	got, err := w.run(t.Context(), b.URL, "", b.ledger, "getNodeInfo")
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	assert.False(t, got[0].OK)
+	assert.Regexp(t, "(?i)certificate", got[0].Error)
 }
 
 // refusedAtBoth are the calls that a node refuses to remote clients, and the load balancer to all.

@@ -117,17 +117,3 @@ func TestEachWalletSendsItsPassword(t *testing.T) {
 		})
 	}
 }
-
-// The wallets of these tests do verify the load balancer's certificate: they refuse one that they were not told to trust.
-func TestEachWalletVerifiesTheCertificate(t *testing.T) {
-	b := startBed(t, nil)
-	for _, w := range libraries {
-		t.Run(w.library, func(t *testing.T) {
-			got, err := w.run(t.Context(), b.URL, "", b.ledger, "getNodeInfo")
-			require.NoError(t, err)
-			require.Len(t, got, 1)
-			assert.False(t, got[0].OK)
-			assert.Regexp(t, "(?i)certificate", got[0].Error)
-		})
-	}
-}
