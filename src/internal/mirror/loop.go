@@ -34,6 +34,7 @@ type schedule struct {
 func (m *Mirror) Run(ctx context.Context, alive func()) {
 	defer m.session.drop()
 	defer m.prover.group.Wait()
+	defer m.ejections.prober.group.Wait()
 	ticker := m.clock.NewTicker(tick)
 	defer ticker.Stop()
 	retry := m.clock.NewTimer(tick)
@@ -87,6 +88,7 @@ func (m *Mirror) look(ctx context.Context, s schedule) reason {
 		m.session.drop()
 		return reasonNewWorker
 	}
+	m.followChecks(ctx)
 	if !s.deferred.IsZero() && now.After(s.deferred) {
 		return reasonDeferred
 	}

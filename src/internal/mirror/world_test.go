@@ -48,7 +48,7 @@ func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
 	w.haproxy.AddBackend("iri_pow_back", haproxytest.Template{Prefix: "http", Slots: 4, MaxConn: 1})
 	w.haproxy.AddMap(sniPath)
 	opts := Options{
-		Socket: filepath.Join(t.TempDir(), "admin.sock"), WarningPercent: 25, GuardPercent: 50, DrainTimeout: time.Minute, ResyncInterval: 30 * time.Second,
+		Socket: filepath.Join(t.TempDir(), "admin.sock"), WarningPercent: 25, GuardPercent: 50, MaxEjectedPercent: 50, DrainTimeout: time.Minute, ResyncInterval: 30 * time.Second,
 		Pools: []Pool{
 			{Name: "default", Backend: backendName(t, "iri_back"), SNIMap: path(t, sniPath)},
 			{Name: "pow", Backend: backendName(t, "iri_pow_back"), MaxConn: 1},
@@ -225,6 +225,9 @@ type recorder struct {
 	failed, succeeded          int
 	converged                  int
 	applied                    []registry.Snapshot
+	retries                    map[netip.AddrPort]int
+	checks                     PoolChecks
+	ejected                    []string
 }
 
 func (r *recorder) Executed(_ string, err error) {
@@ -238,6 +241,23 @@ func (r *recorder) Guarded(g GuardResult)       { r.guarded = append(r.guarded, 
 func (r *recorder) Holding(h bool)              { r.holding = h }
 func (r *recorder) Applied(s registry.Snapshot) { r.applied = append(r.applied, s) }
 func (r *recorder) Converged(time.Duration)     { r.converged++ }
+func (r *recorder) Ejected(pool string, node netip.AddrPort, code string) {
+	r.ejected = append(r.ejected, pool+" "+node.String()+" "+code)
+}
+
+func (r *recorder) Checked(pool string, c PoolChecks) {
+	if pool != "default" {
+		return
+	}
+	r.checks = c
+	if r.retries == nil {
+		r.retries = map[netip.AddrPort]int{}
+	}
+	for addr, n := range c.Retries {
+		r.retries[addr] += n
+	}
+}
+
 func (r *recorder) Reconciled(_ time.Duration, err error) {
 	if err != nil {
 		r.failed++
