@@ -73,7 +73,7 @@ func newMetrics() *metrics {
 		nodes:            gauges("nodes", "Registered nodes, by socket, pool and health.", "socket", "pool", "health"),
 		waiting:          gauges("nodes_waiting", "Nodes that wait for a free slot, by socket and pool.", "socket", "pool"),
 		slots:            gauges("slots", "Slots, by socket, pool, kind and state (ready, drain, maint, free).", "socket", "pool", "kind", "state"),
-		checks:           counter("node_checks_total", "Checks that this host made of nodes in the catalog, by verdict (passing, warning, critical).", "verdict"),
+		checks:           counter("node_checks_total", "Checks that this host made, of nodes in the catalog and of new nodes, by verdict (passing, warning, critical).", "verdict"),
 		retries:          counter("node_retries_total", "Requests that HAProxy repeated because an attempt on this node failed.", "socket", "pool", "node"),
 		ejections:        counter("node_ejections_total", "How often HAProxy's own check took the node out of service, by its result.", "socket", "pool", "node", "reason"),
 		ejected:          gauges("nodes_ejected", "Nodes that HAProxy's own checks have taken out of service.", "socket", "pool"),

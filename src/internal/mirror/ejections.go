@@ -17,7 +17,7 @@ const (
 	pollShare = 50
 	// longestPause is the longest pause between two polls, however slow HAProxy is.
 	longestPause = 5 * time.Second
-	// firstCheckTimeout is how long a slot that was filled may wait for its first good check before it counts as ejected.
+	// firstCheckTimeout is how long a slot that was filled may wait for its first good check before that is worth a line.
 	firstCheckTimeout = 15 * time.Second
 	// trialTime is how long a check that decides again has to pass until the node has returned.
 	trialTime = 15 * time.Second
@@ -176,11 +176,11 @@ func (e *ejections) update(p Pool, servers []haproxy.CheckedServer, worker hapro
 		counts.Retries[s.Addr] += f.repeated(s.Retries, worker == e.worker)
 		f.update(s, now)
 		slots[s.ID] = f
-		switch f.Standing {
-		case pool.Ejected:
-			counts.Ejected++
-		case pool.Readmitted:
+		switch {
+		case f.Standing == pool.Readmitted:
 			counts.Readmitted++
+		case f.Standing == pool.Ejected, f.Standing == pool.Awaiting && f.open:
+			counts.Ejected++
 		}
 	}
 	e.slots[p.Name] = slots
@@ -216,7 +216,11 @@ func (f *followed) update(s haproxy.CheckedServer, now time.Time) {
 	switch {
 	case s.State != haproxy.CheckDown:
 		f.up(s, now)
-	case f.Standing == pool.Awaiting && (!s.Failed() || now.Sub(f.since) < firstCheckTimeout):
+	case f.Standing == pool.Awaiting:
+		if !f.open && s.Failed() && now.Sub(f.since) >= firstCheckTimeout {
+			f.Ejected, f.failed = f.since, s
+			f.open, f.told = true, false
+		}
 	case f.Standing == pool.Readmitted || f.trial:
 		f.Standing, f.trial = pool.Ejected, false
 		f.pause = min(2*max(f.pause, minProbePause), maxProbePause)
@@ -267,36 +271,39 @@ func (m *Mirror) correct(ctx context.Context, p Pool, proven []pool.In) error {
 		return err
 	}
 	m.session.cache.servers = nil // they change
-	now := m.clock.Now()
 	for _, s := range servers {
 		f := slots[s.ID]
-		var cmds []haproxy.Command
 		switch {
-		case f == nil || f.addr != s.Addr || s.State != haproxy.Ready:
-			continue
+		case f == nil || f.addr != s.Addr || s.State != haproxy.Ready: // it has changed meanwhile
 		case slices.Contains(readmit, s.ID) && !s.Up:
-			cmds = []haproxy.Command{haproxy.DisableCheck(s.ID), haproxy.SetUp(s.ID)}
+			err = m.tellHAProxy(ctx, p, f.readmit, haproxy.DisableCheck(s.ID), haproxy.SetUp(s.ID))
 		case slices.Contains(release, s.ID) && s.CheckDisabled:
-			cmds = []haproxy.Command{haproxy.EnableCheck(s.ID)}
-		default:
-			continue
+			err = m.tellHAProxy(ctx, p, f.release, haproxy.EnableCheck(s.ID))
 		}
-		errs, err := m.session.apply(ctx, cmds)
 		if err != nil {
 			return err
 		}
-		m.ejections.report.executed(p, cmds, errs)
-		switch {
-		case errors.Join(errs...) != nil:
-		case len(cmds) == 1:
-			f.release(now)
-		default:
-			f.Standing = pool.Readmitted
-			f.pause = max(f.pause, minProbePause)
-			f.probe = now.Add(f.pause)
-		}
 	}
 	return nil
+}
+
+// tellHAProxy sends commands, and calls done when HAProxy has taken all of them. The error is that of the connection.
+func (m *Mirror) tellHAProxy(ctx context.Context, p Pool, done func(time.Time), cmds ...haproxy.Command) error {
+	errs, err := m.session.apply(ctx, cmds)
+	if err != nil {
+		return err
+	}
+	m.ejections.report.executed(p, cmds, errs)
+	if errors.Join(errs...) == nil {
+		done(m.clock.Now())
+	}
+	return nil
+}
+
+// readmit puts the node back into service.
+func (f *followed) readmit(now time.Time) {
+	f.Standing, f.pause = pool.Readmitted, max(f.pause, minProbePause)
+	f.probe = now.Add(f.pause)
 }
 
 func standings(slots map[haproxy.ServerID]*followed) []pool.Checked {

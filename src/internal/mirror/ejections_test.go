@@ -121,6 +121,14 @@ func TestASlotThatWaitsForItsFirstCheckIsNotEjected(t *testing.T) {
 	assert.Zero(t, w.observer.checks.Ejected)
 	w.polls(2 * time.Second)
 	assert.Equal(t, 1, w.logged(ejectedLine), "its checks have failed for too long")
+	assert.Equal(t, 1, w.observer.checks.Ejected)
+	w.eject("10.0.0.1", behind)
+	w.polls(time.Second)
+	assert.Equal(t, []string{"10.0.0.1"}, w.standing(pool.Ejected), "one of the two that were let in")
+	w.eject("10.0.0.2", behind)
+	w.polls(time.Second)
+	assert.Equal(t, []string{"10.0.0.2"}, w.standing(pool.Readmitted))
+	assert.False(t, w.slot("10.0.0.3").Up, "it has never answered here")
 }
 
 func TestNoMoreThanTheShareOfAPoolIsEjected(t *testing.T) {
@@ -388,11 +396,14 @@ func TestEjectionsStayWithinTheShareAndEnd(t *testing.T) {
 			w.polls(time.Second)
 			ejected, serving := 0, 0
 			for _, s := range w.haproxy.Servers("iri_back") {
+				f := w.ejections.slots["default"][s.ID]
 				switch {
 				case s.State != haproxy.Ready:
 					require.False(r, s.CheckDisabled, "%s is %s", s.ID, s.State)
 					continue
-				case !s.Up && w.ejections.slots["default"][s.ID] != nil && w.ejections.slots["default"][s.ID].Standing == pool.Ejected:
+				case f == nil || f.Standing == pool.Awaiting:
+					continue
+				case !s.Up:
 					ejected++
 				}
 				serving++

@@ -16,7 +16,7 @@ type Standing int
 const (
 	// Accepted: the check passes, or there is none.
 	Accepted Standing = iota
-	// Awaiting: the slot was filled a moment ago, and its first check has not come.
+	// Awaiting: the slot was filled, and HAProxy's check has not let it in yet.
 	Awaiting
 	// Ejected: the check has taken the node out.
 	Ejected
@@ -34,10 +34,15 @@ type Checked struct {
 
 // Readmit keeps HAProxy's checks from taking out more than percent of a pool's nodes. It returns the slots to put back into
 // service without the check, those ejected last, and the readmitted slots that the check may decide on again: all of them, as
-// soon as the share is not exceeded even if it takes them out.
+// soon as the share is not exceeded even if it takes them out. A node that HAProxy has not let in yet does not count: that it
+// answers here has never been seen.
 func Readmit(nodes []Checked, percent int) (readmit, release []haproxy.ServerID) {
 	var ejected, readmitted []Checked
+	count := 0
 	for _, n := range nodes {
+		if n.Standing != Awaiting {
+			count++
+		}
 		switch n.Standing {
 		case Ejected:
 			ejected = append(ejected, n)
@@ -45,7 +50,7 @@ func Readmit(nodes []Checked, percent int) (readmit, release []haproxy.ServerID)
 			readmitted = append(readmitted, n)
 		}
 	}
-	allowed := len(nodes) * percent / 100
+	allowed := count * percent / 100
 	if len(ejected)+len(readmitted) <= allowed {
 		return nil, ids(readmitted)
 	}
