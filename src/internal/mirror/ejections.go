@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
@@ -17,16 +16,8 @@ const (
 	pollShare = 50
 	// longestPause is the longest pause between two polls, however slow HAProxy is.
 	longestPause = 5 * time.Second
-	// firstCheckTimeout is how long a slot that was filled may wait for its first good check before that is worth a line.
-	firstCheckTimeout = 15 * time.Second
-	// trialTime is how long a check that decides again has to pass until the node has returned.
-	trialTime = 15 * time.Second
 	// reasonTimeout is how long a line waits for HAProxy's reason, which is missing while the next check runs.
 	reasonTimeout = 2 * time.Second
-	// Bounds of the pause between two queries of a readmitted node. It grows while HAProxy's check fails although the node
-	// answers the handler.
-	minProbePause = time.Second
-	maxProbePause = time.Minute
 )
 
 // PoolChecks is what HAProxy's own checks make of a pool.
@@ -55,25 +46,6 @@ type ejections struct {
 	exceeded map[string]bool
 	// failure is what was last said of an answer that could not be read.
 	failure string
-}
-
-// followed is a slot in service and the node that has it.
-type followed struct {
-	pool.Checked
-	addr netip.AddrPort
-	// retries is HAProxy's counter at the last poll, -1 for none.
-	retries int
-	// since is when the slot was filled, or when HAProxy's check was switched on again.
-	since time.Time
-	// trial is set while the check of a node that was readmitted decides again: a failure belongs to the old ejection.
-	trial bool
-	// open is an ejection that has not ended, told is set when it was logged.
-	open, told bool
-	// failed is the check that took the node out.
-	failed haproxy.CheckedServer
-	// probe is when a readmitted node is queried next, and pause how long after the last query.
-	probe time.Time
-	pause time.Duration
 }
 
 func newEjections(percent int, probe Probe, r report) *ejections {
@@ -109,10 +81,12 @@ func (m *Mirror) followChecks(ctx context.Context) {
 	if !m.received || began.Before(e.due) {
 		return
 	}
+	bounded, cancel := context.WithTimeout(ctx, reconcileTimeout)
+	defer cancel()
 	worker, all := m.session.worker, make([][]haproxy.CheckedServer, len(m.opts.Pools))
 	for i, p := range m.opts.Pools {
 		var err error
-		if all[i], err = m.session.checks(ctx, p); err != nil {
+		if all[i], err = m.session.checks(bounded, p); err != nil {
 			e.due = m.clock.Now().Add(longestPause)
 			m.cannotFollow(err)
 			return
@@ -126,12 +100,12 @@ func (m *Mirror) followChecks(ctx context.Context) {
 	proven := e.prober.take()
 	for i, p := range m.opts.Pools {
 		e.update(p, all[i], worker, now)
-		if err := m.correct(ctx, p, proven); err != nil {
+		if err := m.correct(bounded, p, proven); err != nil {
 			m.cannotFollow(err)
 			return
 		}
 		e.tell(p, now)
-		e.prober.start(ctx, e.questions(p, now))
+		e.prober.start(ctx, e.questions(p, now)) // which outlives this poll
 	}
 	e.worker = worker
 }
@@ -196,139 +170,6 @@ func (e *ejections) members(p Pool) map[netip.AddrPort]pool.Node {
 		}
 	}
 	return members
-}
-
-// repeated is how many requests were repeated since the last poll. The counters of a new worker begin at 0.
-func (f *followed) repeated(retries int, sameWorker bool) int {
-	before := f.retries
-	f.retries = retries
-	switch {
-	case before < 0:
-		return 0
-	case sameWorker && retries >= before:
-		return retries - before
-	}
-	return retries
-}
-
-// update is what HAProxy says of the slot now.
-func (f *followed) update(s haproxy.CheckedServer, now time.Time) {
-	switch {
-	case s.State != haproxy.CheckDown:
-		f.up(s, now)
-	case f.Standing == pool.Awaiting:
-		if !f.open && s.Failed() && now.Sub(f.since) >= firstCheckTimeout {
-			f.Ejected, f.failed = f.since, s
-			f.open, f.told = true, false
-		}
-	case f.Standing == pool.Readmitted || f.trial:
-		f.Standing, f.trial = pool.Ejected, false
-		f.pause = min(2*max(f.pause, minProbePause), maxProbePause)
-	case f.Standing != pool.Ejected:
-		f.Standing, f.Ejected, f.failed = pool.Ejected, now.Add(-s.Since), s
-		f.open, f.told = true, false
-	case f.failed.Running:
-		f.failed = s
-	}
-}
-
-func (f *followed) up(s haproxy.CheckedServer, now time.Time) {
-	switch {
-	case s.State == haproxy.CheckOff && (f.Standing == pool.Ejected || f.Standing == pool.Readmitted):
-		f.Standing = pool.Readmitted
-	case f.Standing == pool.Readmitted: // a reload, or somebody else, has switched its check on
-		f.release(now)
-	default:
-		f.Standing = pool.Accepted
-	}
-	if f.trial && now.Sub(f.since) >= trialTime {
-		f.trial, f.pause = false, 0
-	}
-}
-
-// release lets HAProxy's check decide again.
-func (f *followed) release(now time.Time) { f.Standing, f.trial, f.since = pool.Accepted, true, now }
-
-// correct readmits nodes while too many are ejected, and lets HAProxy's check decide again where it may.
-func (m *Mirror) correct(ctx context.Context, p Pool, proven []pool.In) error {
-	slots := m.ejections.slots[p.Name]
-	readmit, release := pool.Readmit(standings(slots), m.opts.MaxEjectedPercent)
-	for _, in := range proven {
-		if f := slots[in.Slot]; f != nil && f.addr == in.Addr && !slices.Contains(release, in.Slot) {
-			release = append(release, in.Slot)
-		}
-	}
-	if len(readmit)+len(release) == 0 {
-		return nil
-	}
-	unlock, err := m.lock(ctx)
-	if err != nil {
-		return nil // somebody else has it for long: the next poll decides again
-	}
-	defer unlock()
-	servers, err := m.session.reread(ctx, p)
-	if err != nil {
-		return err
-	}
-	m.session.cache.servers = nil // they change
-	for _, s := range servers {
-		f := slots[s.ID]
-		switch {
-		case f == nil || f.addr != s.Addr || s.State != haproxy.Ready: // it has changed meanwhile
-		case slices.Contains(readmit, s.ID) && !s.Up:
-			err = m.tellHAProxy(ctx, p, f.readmit, haproxy.DisableCheck(s.ID), haproxy.SetUp(s.ID))
-		case slices.Contains(release, s.ID) && s.CheckDisabled:
-			err = m.tellHAProxy(ctx, p, f.release, haproxy.EnableCheck(s.ID))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tellHAProxy sends commands, and calls done when HAProxy has taken all of them. The error is that of the connection.
-func (m *Mirror) tellHAProxy(ctx context.Context, p Pool, done func(time.Time), cmds ...haproxy.Command) error {
-	errs, err := m.session.apply(ctx, cmds)
-	if err != nil {
-		return err
-	}
-	m.ejections.report.executed(p, cmds, errs)
-	if errors.Join(errs...) == nil {
-		done(m.clock.Now())
-	}
-	return nil
-}
-
-// readmit puts the node back into service.
-func (f *followed) readmit(now time.Time) {
-	f.Standing, f.pause = pool.Readmitted, max(f.pause, minProbePause)
-	f.probe = now.Add(f.pause)
-}
-
-func standings(slots map[haproxy.ServerID]*followed) []pool.Checked {
-	all := make([]pool.Checked, 0, len(slots))
-	for _, f := range slots {
-		all = append(all, f.Checked)
-	}
-	return all
-}
-
-// questions are the readmitted nodes that are to be queried now.
-func (e *ejections) questions(p Pool, now time.Time) (due []pool.In) {
-	var members map[netip.AddrPort]pool.Node
-	for _, f := range e.slots[p.Name] {
-		if f.Standing != pool.Readmitted || now.Before(f.probe) {
-			continue
-		}
-		if members == nil {
-			members = e.members(p)
-		}
-		n := members[f.addr]
-		f.probe = now.Add(max(f.pause, minProbePause))
-		due = append(due, pool.In{Slot: f.Slot, Addr: f.addr, TLS: n.TLS, SNI: n.SNI})
-	}
-	return due
 }
 
 // tell logs each ejection and each return once.

@@ -25,6 +25,7 @@ var behind = haproxytest.Check{Status: "L7RSP", Desc: "Layer7 invalid response",
 func checkedWorld(t *testing.T, count int, change ...func(*world, *Options)) *world {
 	t.Helper()
 	w := newWorld(t, append([]func(*world, *Options){checked}, change...)...)
+	w.probeTakes = 100 * time.Microsecond
 	w.set(nodes(1, count)...)
 	w.settle()
 	w.haproxy.PassChecks()
@@ -102,6 +103,26 @@ func TestTheReasonIsAwaitedWhileTheNextCheckRuns(t *testing.T) {
 			assert.Equal(t, 1, w.logged(ejectedLine))
 			assert.Contains(t, w.log.String(), test.want)
 		})
+	}
+}
+
+// A HAProxy with thousands of slots takes long for its answer.
+func TestASlowHAProxyIsAskedLessOften(t *testing.T) {
+	for took, want := range map[time.Duration]int{0: 80, time.Millisecond: 80, 10 * time.Millisecond: 40, time.Second: 3} {
+		w := checkedWorld(t, 2)
+		asked := 0
+		w.haproxy.Before = func(_ int, line string) haproxytest.Fault {
+			if strings.HasPrefix(line, "show stat iri_back") {
+				asked++
+				w.advance(took)
+			}
+			return haproxytest.None
+		}
+		w.opts.ResyncInterval = time.Hour // it reads the same
+		for end := w.clock.Now().Add(20 * time.Second); w.clock.Now().Before(end); {
+			w.poll()
+		}
+		assert.InDelta(t, want, asked, float64(want)/3, took.String())
 	}
 }
 

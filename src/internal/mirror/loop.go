@@ -82,9 +82,9 @@ func (m *Mirror) look(ctx context.Context, s schedule) reason {
 	if m.session.conn == nil {
 		return reasonRetry
 	}
-	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
+	bounded, cancel := context.WithTimeout(ctx, reconcileTimeout)
 	defer cancel()
-	if m.session.replaced(ctx) {
+	if m.session.replaced(bounded) {
 		m.session.drop()
 		return reasonNewWorker
 	}

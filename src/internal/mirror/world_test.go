@@ -36,6 +36,8 @@ type world struct {
 	schedule schedule
 	// answers are the nodes that answer a probe.
 	answers map[netip.AddrPort]bool
+	// probeTakes is how long a node takes to answer a probe, in real time.
+	probeTakes time.Duration
 }
 
 func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
@@ -70,7 +72,14 @@ func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
 	return w
 }
 
-func (w *world) probe(_ context.Context, in pool.In) error {
+func (w *world) probe(ctx context.Context, in pool.In) error {
+	if w.probeTakes > 0 {
+		select {
+		case <-ctx.Done(): // whoever asks has given up already
+			return ctx.Err()
+		case <-time.After(w.probeTakes):
+		}
+	}
 	if !w.answers[in.Addr] {
 		return errNoAnswer
 	}
