@@ -39,6 +39,7 @@ func (w *world) poll() {
 	w.advance(tick)
 	w.step()
 	w.ejections.prober.group.Wait()
+	w.prover.group.Wait()
 }
 
 // polls lets so much time pass.
@@ -459,7 +460,11 @@ func TestEjectionsStayWithinTheShareAndEnd(t *testing.T) {
 		for range 2 * int(maxProbePause/time.Second) {
 			w.polls(time.Second)
 			haproxyChecks()
+			if slices.IndexFunc(w.haproxy.Servers("iri_back"), func(s *haproxy.Server) bool { return s.CheckDisabled }) < 0 {
+				break
+			}
 		}
+		w.poll()
 		for _, s := range w.haproxy.Servers("iri_back") {
 			require.False(r, s.CheckDisabled)
 		}
