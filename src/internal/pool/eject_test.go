@@ -123,3 +123,14 @@ func TestACheckStaysOffOnlyWhileTheReadmittedNodeServes(t *testing.T) {
 		assert.Equal(t, test.want, slices.Contains(lines(plan.Commands()), "enable health iri_back/http1"), name)
 	}
 }
+
+func TestTheCheckOfAReadmittedNodeThatWasSentElsewhereIsPutBack(t *testing.T) {
+	s, _ := NewSlot(haproxy.Server{
+		ID: checkedSlot(t, 1, Readmitted, 0).Slot, Addr: netip.MustParseAddrPort("10.0.0.1:1"), State: haproxy.Ready, Up: true, Weight: 1,
+		CheckDisabled: true, CheckPort: 7,
+	})
+	s.Readmitted = true
+	plan := Make([]Node{node("10.0.0.1:1")}, Backend{Name: "iri_back", Slots: []Slot{s}})
+	assert.Equal(t, []string{"enable health iri_back/http1", "set server iri_back/http1 check-addr 0.0.0.0 port 0"}, lines(plan.Commands()),
+		"HAProxy refuses to change a check that is off")
+}

@@ -214,12 +214,14 @@ func (p *planner) proveNobodyInVain() {
 	}
 }
 
-// repairCheck undoes what somebody has done to HAProxy's own check of a slot. It would outlive the slot's node, and a reload.
+// repairCheck undoes what somebody has done to HAProxy's own check of a slot. It would outlive the slot's node, and a reload. A
+// check that is off cannot be sent elsewhere, so it is switched on for that.
 func (p *planner) repairCheck(s *Slot, readmitted bool) {
-	if s.CheckDisabled && !readmitted {
+	moved := s.CheckPort != 0 || s.CheckAddr.IsValid()
+	if s.CheckDisabled && (moved || !readmitted) {
 		p.Live = append(p.Live, haproxy.EnableCheck(s.ID))
 	}
-	if s.CheckPort != 0 || s.CheckAddr.IsValid() {
+	if moved {
 		p.Live = append(p.Live, haproxy.ResetCheck(s.ID))
 	}
 }
