@@ -63,7 +63,7 @@ func startNodes(run *testing.T, network string) (nodes []*node) {
 func newHAProxy(run *testing.T, key, name, network string, opts ...harness.Option) *configuration {
 	run.Helper()
 	// A log of every request, through Docker, would be hundreds of megabytes.
-	h := harness.StartHAProxy(run, append(opts, harness.WithVars(harness.Vars{"haproxy_access_log": false}))...)
+	h := harness.StartHAProxy(run, append(opts, harness.WithVars(harness.Vars{"haproxy_access_log": false, "haproxy_check_timeout": nil}))...)
 	bed := harness.JoinBed(run, harness.StartConsul(run), h)
 	c := &configuration{key: key, name: name, url: h.URL, nodes: startNodes(run, network), balancer: &haproxy{HAProxy: h}}
 	for _, n := range c.nodes {

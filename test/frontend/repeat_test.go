@@ -143,7 +143,7 @@ func TestHAProxysCheckSaysWhatIsWrongWithNode(t *testing.T) {
 	milestones := func(latest, solid string) string {
 		return `{"appName":"IRI","latestMilestoneIndex":` + latest + `,"latestSolidSubtangleMilestoneIndex":` + solid + `,"duration":1}`
 	}
-	p := startHAProxy(t, harness.Vars{"haproxy_health_checks": true, "haproxy_max_behind": 3})
+	p := startHAProxy(t, harness.Vars{"haproxy_health_checks": true, "haproxy_max_behind": 3, "haproxy_check_timeout": nil})
 	for name, c := range map[string]struct {
 		fail func(net.Conn)
 		want string

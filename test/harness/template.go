@@ -33,13 +33,14 @@ const nodesCA = "/etc/haproxy/ca.pem"
 var folders = map[string]string{"/etc/haproxy/": "etc/", "/var/lib/haproxy/": "lib/", "/run/haproxy/": "run/"}
 
 // testVars is where a HAProxy of the tests differs from group_vars/all, whatever the test: it listens on loopback
-// addresses, without TLS unless the test wants it, and has few slots, because each one costs time.
+// addresses, without TLS unless the test wants it, and has few slots, because each one costs time. Its own checks have more
+// time, because the machine is busy with other tests. A test has what is installed if it sets a variable to nil.
 func testVars() Vars {
 	return Vars{
 		"lb_bind_address": "{{ consul_bind_address }}", "iri_api_port_remote": walletsPort,
 		"haproxy_stats_address": "{{ consul_bind_address }}", "haproxy_stats_port": statsPort,
 		"haproxy_admin_address": "{{ consul_bind_address }}:" + adminPort, "haproxy_peers_port": peersPort,
-		"haproxy_https":     false,
+		"haproxy_https": false, "haproxy_check_timeout": "3s",
 		"max_backend_slots": 5, "max_backend_tls_slots": 2, "max_pow_backend_slots": 5, "max_pow_backend_tls_slots": 2,
 		// What the role `common` finds out on a host. The group may use the admin socket.
 		"haproxy_ca_file": nodesCA, "haproxy_uid": 0, "haproxy_gid": os.Getgid(),
@@ -63,6 +64,7 @@ func render(t *testing.T, tree string, addresses []string, vars Vars) []string {
 	t.Helper()
 	all := testVars()
 	maps.Copy(all, vars)
+	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
 	text, err := json.Marshal(all)
 	require.NoError(t, err)
 	key := strings.Join(append([]string{tree}, addresses...), " ") + string(text)
