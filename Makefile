@@ -43,6 +43,10 @@ setup: ## Get what the tests and the demo need: Docker, images, Ansible
 	@tools/images.sh
 	@tools/venv.sh >/dev/null
 
+.PHONY: setup-wallets
+setup-wallets: ## Get the wallets' libraries, and Node.js for them
+	@tools/wallets.sh >/dev/null
+
 .PHONY: images-matrix
 images-matrix: setup ## Also get the other HAProxy versions for the integration tests
 	@tools/images.sh --matrix
@@ -61,8 +65,8 @@ test-unit: ## Run the Go tests that need nothing but Go
 
 # One package after the other: they use the same loopback addresses.
 .PHONY: test-integration
-test-integration: setup ## Run the Go tests against real Consul and HAProxy containers
-	@tools/go-test.sh -race -count=1 -p 1 -tags integration -timeout 20m $(GO_TEST_FLAGS) -- ./test/handler ./test/frontend
+test-integration: setup setup-wallets ## Run the Go tests against real Consul and HAProxy containers
+	@tools/go-test.sh -race -count=1 -p 1 -tags integration -timeout 20m $(GO_TEST_FLAGS) -- ./test/handler ./test/frontend ./test/wallets
 
 .PHONY: test-matrix
 test-matrix: images-matrix ## Run the integration tests against HAProxy 2.6 and 3.2 too

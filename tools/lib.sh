@@ -45,6 +45,12 @@ install_packages() {
   quietly "$LOGS/apt-install.log" apt_get install --yes --no-install-recommends "$@"
 }
 
+# new_venv FOLDER LOG: makes an empty Python environment.
+new_venv() {
+  python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+  quietly "$2" python3 -m venv "$1"
+}
+
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@"; }
 
 # apt_update: a foreign package source that cannot be reached must not stop us; a missing package says so at its installation.

@@ -20,10 +20,9 @@ make_venv() {
   [[ ! -f $venv/.complete ]] || return 0 # another run was faster
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "$(python3 --version) is too old for the Ansible of $REQUIREMENTS: 3.11 or newer is needed" "install a newer Python, or put it first in PATH"
-  python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
   say "installing Ansible and Molecule into $venv, about 30 s"
   rm -rf "$venv"
-  quietly "$LOGS/venv.log" python3 -m venv "$venv"
+  new_venv "$venv" "$LOGS/venv.log"
   quietly "$LOGS/venv.log" "$venv/bin/pip" install --disable-pip-version-check --requirement "$REQUIREMENTS"
   touch "$venv/.complete"
 }

@@ -39,7 +39,8 @@ type request struct {
 // answer is the response to a request.
 type answer struct {
 	status int
-	proto  int // the major version of HTTP
+	phrase string // of the status line; HTTP/2 has none
+	proto  int    // the major version of HTTP
 	header http.Header
 	body   []byte
 }
@@ -266,7 +267,8 @@ func readAnswers(in *bufio.Reader, counted func(int)) (answers []answer, err err
 func readAnswer(resp *http.Response) (answer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
-	return answer{status: resp.StatusCode, proto: resp.ProtoMajor, header: resp.Header, body: body}, err
+	_, phrase, _ := strings.Cut(resp.Status, " ")
+	return answer{status: resp.StatusCode, phrase: phrase, proto: resp.ProtoMajor, header: resp.Header, body: body}, err
 }
 
 // send is for a request that must get an answer.

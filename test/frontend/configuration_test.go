@@ -25,6 +25,7 @@ func TestConfiguration(t *testing.T) {
 		"the defaults": {vars: harness.Vars{"haproxy_https": true, "haproxy_health_checks": true, "haproxy_whitelist": []string{"127.0.0.1"}}},
 		"nothing on": {vars: harness.Vars{
 			"haproxy_access_log": false, "max_backend_tls_slots": 0, "max_pow_backend_tls_slots": 0, "haproxy_https_response_headers": map[string]string{},
+			"haproxy_command_classes": []any{},
 		}},
 		"everything on": {vars: harness.Vars{
 			"haproxy_https": true, "haproxy_health_checks": true, "haproxy_stats_https": true, "haproxy_remote_auth": true, "haproxy_use_whitelist_file": true,

@@ -157,8 +157,15 @@ func assertRefused(t *testing.T, want verdict, got answer) {
 	require.NoError(t, json.Unmarshal(got.body, &body), "%.300s", got.body)
 	assert.Regexp(t, want.error, body.Error)
 	assert.NotNil(t, body.Duration, "every answer of IRI's has a duration")
+	if got.proto == 1 {
+		assert.Equal(t, nameOfCommand.ReplaceAllString(body.Error, "COMMAND is not"), got.phrase, "the phrase of the status line is the reason")
+	}
+	assert.Empty(t, got.header.Get("X-Reason"), "this is for HAProxy itself")
 	assertHints(t, got)
 }
+
+// nameOfCommand is what the phrase of the status line lacks: HAProxy cannot put a variable there.
+var nameOfCommand = regexp.MustCompile(`^COMMAND .+ is not`)
 
 // assertHints requires the headers that tell a client what to do next.
 func assertHints(t *testing.T, got answer) {

@@ -148,6 +148,20 @@ func (h *HAProxy) Serve(t *testing.T, backend string, n int, addr string) {
 	set(" state ready")
 }
 
+// Stat is a server's row of "show stat", by the names of the columns.
+func (h *HAProxy) Stat(t *testing.T, backend, name string) map[string]string {
+	t.Helper()
+	rows, err := h.stat(backend)
+	require.NoError(t, err)
+	for _, row := range rows {
+		if row["svname"] == name {
+			return row
+		}
+	}
+	t.Fatalf("no server %s/%s", backend, name)
+	return nil
+}
+
 // ServerState is a server's row of "show servers state", by the names of the columns.
 func (h *HAProxy) ServerState(t *testing.T, backend, name string) map[string]string {
 	t.Helper()

@@ -15,6 +15,7 @@ def others(host):
 
 
 def test_without_keepalived_its_protocol_is_closed(cluster, play):
+    cluster.sh(HOSTS[2], "ufw allow 14265/tcp")  # the node, which an operator would have elsewhere
     play("--tags", "keepalived", *ON, "-e", "keepalived_enabled=false")
     assert [rules(cluster, host) for host in HOSTS] == [set()] * 3
 
@@ -36,3 +37,4 @@ def test_the_address_moves_behind_a_firewall(cluster, play):
         cluster.sh(owner, "systemctl start haproxy")
     wait_for("one owner", lambda: len(cluster.owners()) == 1)
     assert VIRTUAL in cluster.sh(cluster.owners()[0], "ip -4 -br address")
+    assert cluster.wallet() == (200, "node")

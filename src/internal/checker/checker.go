@@ -17,7 +17,7 @@ import (
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/sleep"
 )
 
-// Checker checks the nodes of the catalog. It is safe for concurrent use.
+// Checker checks the nodes of the catalog, and new nodes once, before Consul does. It is safe for concurrent use.
 type Checker struct {
 	check  func(ctx context.Context, n registry.Node) (nodecheck.Result, error)
 	log    hclog.Logger
@@ -39,16 +39,21 @@ type Checker struct {
 
 // key is all that a verdict is about. A node whose key changes is checked anew.
 type key struct {
-	id       string
-	addr     netip.AddrPort
-	tls      pool.TLS
-	name     string
-	options  string
+	id      string
+	addr    netip.AddrPort
+	tls     pool.TLS
+	name    string
+	options string
+	// interval is 0 for a node that is checked once.
 	interval time.Duration
 }
 
 func keyOf(n registry.Node) key {
-	return key{n.ID, n.Addr, n.TLS, n.SNI.String(), n.Check.Options, n.Check.Interval}
+	k := key{id: n.ID, addr: n.Addr, tls: n.TLS, name: n.SNI.String(), options: n.CheckOptions()}
+	if n.Check != nil {
+		k.interval = n.Check.Interval
+	}
+	return k
 }
 
 // maxLines is how many verdicts that change at once are a line each.
@@ -66,7 +71,7 @@ func New(runner *Runner, log hclog.Logger, clock clockwork.Clock, result func(po
 			if err != nil {
 				return nodecheck.Result{}, err
 			}
-			return runner.Check(ctx, req.Address+" "+n.Check.Options, client, req.Limits)
+			return runner.Check(ctx, req.Address+" "+n.CheckOptions(), client, req.Limits)
 		},
 		log: log, clock: clock, result: result, lines: rate.NewLimiter(rate.Every(time.Second), maxLines),
 		nodes: map[key]registry.Node{}, verdicts: map[key]pool.Health{},
@@ -85,19 +90,26 @@ func (c *Checker) Seed(nodes []registry.Node) {
 	}
 }
 
-// Judge gives the nodes of the catalog the last verdict. A node that has none yet is unchecked.
+// Judge gives the nodes of the catalog the last verdict. A node that has none yet is unchecked. A new node that has passed
+// serves until Consul has a result of its own; anything else is left to Consul.
 func (c *Checker) Judge(nodes []registry.Node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range nodes {
-		if nodes[i].Check == nil {
+		n := &nodes[i]
+		if n.Check == nil && !n.New {
 			continue
 		}
-		h, known := c.verdicts[keyOf(nodes[i])]
-		if !known {
-			h = pool.Unchecked
+		h, known := c.verdicts[keyOf(*n)]
+		switch {
+		case n.New && known && h == pool.Passing:
+			n.Health = pool.Passing
+		case n.New: // as Consul has it: unchecked
+		case !known:
+			n.Judge(pool.Unchecked)
+		default:
+			n.Judge(h)
 		}
-		nodes[i].Judge(h)
 	}
 }
 
@@ -105,7 +117,7 @@ func (c *Checker) Judge(nodes []registry.Node) {
 func (c *Checker) Receive(snap registry.Snapshot) {
 	nodes := map[key]registry.Node{}
 	for _, n := range snap.Nodes {
-		if n.Check != nil {
+		if n.Check != nil || n.New {
 			nodes[keyOf(n)] = n
 		}
 	}
@@ -162,7 +174,8 @@ func (c *Checker) started(ctx context.Context, running map[key]context.CancelFun
 	return loops
 }
 
-// loop checks one node at its interval, a tenth more or less, so that nodes that were registered together spread out.
+// loop checks one node at its interval, a tenth more or less, so that nodes that were registered together spread out; a new
+// node once.
 func (c *Checker) loop(ctx context.Context, k key, n registry.Node) {
 	for ctx.Err() == nil {
 		result, err := c.check(ctx, n)
@@ -173,6 +186,9 @@ func (c *Checker) loop(ctx context.Context, k key, n registry.Node) {
 			c.note(k, n, pool.Critical, err.Error())
 		default:
 			c.note(k, n, health(result.Verdict()), result.Line())
+		}
+		if n.Check == nil {
+			return
 		}
 		sleep.Context(ctx, c.clock, n.Check.Interval*9/10+rand.N(n.Check.Interval/5))
 	}
@@ -195,7 +211,14 @@ func (c *Checker) note(k key, n registry.Node, h pool.Health, line string) {
 	if !listed || known && before == h {
 		return
 	}
-	c.log.Log(c.level(h, known), "a node of the catalog is "+h.String(), "node", n.ID, "address", n.Addr.String(), "check", line)
+	what := "a node of the catalog is " + h.String()
+	if n.Check == nil {
+		what = "a new node serves until Consul has checked it"
+		if h != pool.Passing {
+			what = "a new node waits for Consul's check, because it does not pass this host's"
+		}
+	}
+	c.log.Log(c.level(h, known), what, "node", n.ID, "address", n.Addr.String(), "check", line)
 	wake(c.judged)
 }
 

@@ -228,3 +228,54 @@ func TestARealNodeIsChecked(t *testing.T) {
 		return nodes[0].Health == pool.Passing && nodes[1].Health == pool.Critical && nodes[2].Health == pool.Critical
 	}, 10*time.Second, 5*time.Millisecond)
 }
+
+func newNode(id string) registry.Node {
+	return registry.Node{Node: pool.Node{ID: id, Addr: netip.MustParseAddrPort("10.0.0.1:14265"), Health: pool.Unchecked}, New: true}
+}
+
+func TestANewNodeIsCheckedOnceAndOnlyAGoodVerdictCounts(t *testing.T) {
+	for verdict, want := range map[nodecheck.Verdict]pool.Health{
+		nodecheck.OK: pool.Passing, nodecheck.Warning: pool.Unchecked, nodecheck.Critical: pool.Unchecked,
+	} {
+		b := newBench(t)
+		b.set("a", verdict, nil)
+		b.run()
+		a := newNode("a")
+		assert.Equal(t, pool.Unchecked, b.health(a), "before the verdict")
+		b.Receive(list(a))
+		assert.Equal(t, "a", <-b.checked)
+		<-b.changed
+		assert.Equal(t, want, b.health(a))
+		after := a
+		after.Health = b.health(a)
+		b.Receive(list(after)) // as it was published with the verdict
+		b.clock.Advance(time.Hour)
+		assert.Equal(t, want, b.health(a))
+		assert.Empty(t, b.checked)
+
+		consuls := a
+		consuls.New, consuls.Health = false, pool.Critical
+		assert.Equal(t, pool.Critical, b.health(consuls), "Consul has spoken")
+		b.Receive(list(consuls))
+		require.Eventually(t, func() bool { return b.health(a) == pool.Unchecked }, 10*time.Second, time.Millisecond, "its verdict is forgotten")
+	}
+}
+
+func TestWhatANewNodeMustPass(t *testing.T) {
+	fake := iritest.NewServer()
+	defer fake.Close()
+	c := New(NewRunner(iri.Options{}, 8, 0), hclog.NewNullLogger(), clockwork.NewFakeClock(), func(pool.Health) {})
+	a := newNode("a")
+	a.Addr = netip.MustParseAddrPort(strings.TrimPrefix(fake.URL, "http://"))
+	check := func() nodecheck.Verdict {
+		result, err := c.check(t.Context(), a)
+		require.NoError(t, err)
+		return result.Verdict()
+	}
+	assert.Equal(t, nodecheck.OK, check())
+	a.Pools = []string{registry.DefaultPool, registry.PoWPool}
+	assert.Equal(t, nodecheck.Critical, check(), "it does not do proof of work")
+	a.Pools = nil
+	fake.Update(func(s *iritest.State) { s.Behind = 5 })
+	assert.Equal(t, nodecheck.Critical, check())
+}

@@ -42,6 +42,8 @@ type Config struct {
 	// GuardPercent is the share of the serving nodes, at least three, that one answer of Consul may take out without being
 	// confirmed. 0 is any.
 	GuardPercent int `yaml:"guard_percent"`
+	// MaxEjectedPercent is the share of a pool's nodes in service that HAProxy's own checks may take out; 100 is all.
+	MaxEjectedPercent int `yaml:"max_ejected_percent"`
 	// ReturnDelay is how long a node must have been passing before it comes back.
 	ReturnDelay time.Duration `yaml:"return_delay"`
 	// DrainTimeout is how long a slot waits for its last request.
@@ -104,13 +106,14 @@ func DefaultConfig() Config {
 			{Name: registry.DefaultPool, Backend: "iri_back"},
 			{Name: registry.PoWPool, Backend: "iri_pow_back", MaxConn: 1},
 		},
-		NodesFile:      "/var/lib/iri-lb-handler/nodes.json",
-		WarningPercent: 25,
-		GuardPercent:   50,
-		DrainTimeout:   60 * time.Second,
-		ResyncInterval: 30 * time.Second,
-		Listen:         "127.0.0.1:9294",
-		LogLevel:       "info",
+		NodesFile:         "/var/lib/iri-lb-handler/nodes.json",
+		WarningPercent:    25,
+		GuardPercent:      50,
+		MaxEjectedPercent: 50,
+		DrainTimeout:      60 * time.Second,
+		ResyncInterval:    30 * time.Second,
+		Listen:            "127.0.0.1:9294",
+		LogLevel:          "info",
 	}
 }
 
@@ -156,6 +159,7 @@ func (c Config) check() error {
 		checkNodesFile(c.NodesFile),
 		checkPercent("warning_percent", c.WarningPercent, 1),
 		checkPercent("guard_percent", c.GuardPercent, 0),
+		checkPercent("max_ejected_percent", c.MaxEjectedPercent, 0),
 		checkReturnDelay(c.ReturnDelay),
 		checkDuration("drain_timeout", c.DrainTimeout),
 		checkDuration("resync_interval", c.ResyncInterval),
@@ -314,7 +318,8 @@ func checkLevel(s string) error {
 func (c Config) options(socket string) (mirror.Options, error) {
 	opts := mirror.Options{
 		Socket: socket, SlotOverflow: c.HAProxy.SlotOverflow, WarningPercent: c.WarningPercent, GuardPercent: c.GuardPercent,
-		ReturnDelay: c.ReturnDelay, DrainTimeout: c.DrainTimeout, ResyncInterval: c.ResyncInterval,
+		MaxEjectedPercent: c.MaxEjectedPercent,
+		ReturnDelay:       c.ReturnDelay, DrainTimeout: c.DrainTimeout, ResyncInterval: c.ResyncInterval,
 	}
 	var err error
 	if opts.CAFile, err = file(c.HAProxy.CAFile); err != nil {

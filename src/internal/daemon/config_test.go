@@ -48,6 +48,7 @@ func TestABadConfigurationNamesTheKey(t *testing.T) {
 		"addresses: [192.0.2.10/24]":                                    "addresses: \"192.0.2.10/24\" is not an IP address",
 		"warning_percent: 0":                                            "warning_percent",
 		"guard_percent: 101":                                            "guard_percent",
+		"max_ejected_percent: 101":                                      "max_ejected_percent",
 		"return_delay: -1s":                                             "return_delay",
 		"haproxy: {master_socket: x}":                                   "haproxy.master_socket",
 		"haproxy: {state_file: x}":                                      "haproxy.state_file",

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"slices"
@@ -51,6 +52,8 @@ func TestEveryMetricIsDocumentedAsItIs(t *testing.T) {
 	o.Reconciled(time.Second, nil)
 	o.Converged(time.Second)
 	o.InLine("p", nil, []pool.Slot{{}}, pool.Plan{})
+	o.Checked("p", mirror.PoolChecks{Retries: map[netip.AddrPort]int{{}: 1}})
+	o.Ejected("p", netip.AddrPort{}, "L4CON")
 	families, err := m.registry.Gather()
 	require.NoError(t, err)
 	var want []string

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/cluster"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/connstatus"
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/mirror"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodelist"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/pool"
@@ -32,6 +35,10 @@ type metrics struct {
 	waiting          *prometheus.GaugeVec
 	slots            *prometheus.GaugeVec
 	checks           *prometheus.CounterVec
+	retries          *prometheus.CounterVec
+	ejections        *prometheus.CounterVec
+	ejected          *prometheus.GaugeVec
+	readmitted       *prometheus.GaugeVec
 	problems         prometheus.Gauge
 	index            prometheus.Gauge
 }
@@ -66,12 +73,16 @@ func newMetrics() *metrics {
 		nodes:            gauges("nodes", "Registered nodes, by socket, pool and health.", "socket", "pool", "health"),
 		waiting:          gauges("nodes_waiting", "Nodes that wait for a free slot, by socket and pool.", "socket", "pool"),
 		slots:            gauges("slots", "Slots, by socket, pool, kind and state (ready, drain, maint, free).", "socket", "pool", "kind", "state"),
-		checks:           counter("node_checks_total", "Checks that this host made of nodes in the catalog, by verdict (passing, warning, critical).", "verdict"),
+		checks:           counter("node_checks_total", "Checks that this host made, of nodes in the catalog and of new nodes, by verdict (passing, warning, critical).", "verdict"),
+		retries:          counter("node_retries_total", "Requests that HAProxy repeated because an attempt on this node failed.", "socket", "pool", "node"),
+		ejections:        counter("node_ejections_total", "How often HAProxy's own check took the node out of service, by its result.", "socket", "pool", "node", "reason"),
+		ejected:          gauges("nodes_ejected", "Nodes that HAProxy's own checks have taken out of service.", "socket", "pool"),
+		readmitted:       gauges("nodes_readmitted", "Nodes in service without HAProxy's check, because it would have ejected too many.", "socket", "pool"),
 		problems:         gauge("registry_problems", "Services, tags and values in Consul that cannot be used at present."),
 		index:            gauge("consul_index", "Consul's index of the snapshot in use."),
 	}
 	m.registry.MustRegister(m.reconciliations, m.reconcileSeconds, m.convergence, m.lastSuccess, m.drift, m.guard, m.holding,
-		m.operations, m.nodes, m.waiting, m.slots, m.checks, m.problems, m.index, collectors.NewGoCollector(),
+		m.operations, m.nodes, m.waiting, m.slots, m.checks, m.retries, m.ejections, m.ejected, m.readmitted, m.problems, m.index, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -111,7 +122,7 @@ func (m *metrics) observer(
 	for _, result := range []mirror.GuardResult{mirror.Confirmed, mirror.Refuted, mirror.Kept} {
 		m.guard.WithLabelValues(string(result))
 	}
-	return observer{m, opts.Socket, clock, list, publisher}
+	return observer{m, opts.Socket, clock, list, publisher, map[string]map[netip.AddrPort]int{}}
 }
 
 // observer is a mirror.Observer with the label of its HAProxy.
@@ -121,6 +132,33 @@ type observer struct {
 	clock     clockwork.Clock
 	list      *nodelist.List
 	publisher *cluster.Publisher
+	// followed are the nodes of each pool that have series of their own.
+	followed map[string]map[netip.AddrPort]int
+}
+
+// Checked counts the retries, and removes what nodes have that are no longer registered.
+func (o observer) Checked(poolName string, checks mirror.PoolChecks) {
+	for addr, n := range checks.Retries {
+		o.retries.WithLabelValues(o.socket, poolName, addr.String()).Add(float64(n))
+	}
+	for addr := range o.followed[poolName] {
+		if _, registered := checks.Retries[addr]; !registered {
+			gone := prometheus.Labels{"socket": o.socket, "pool": poolName, "node": addr.String()}
+			o.retries.DeletePartialMatch(gone)
+			o.ejections.DeletePartialMatch(gone)
+		}
+	}
+	o.followed[poolName] = checks.Retries
+	o.ejected.WithLabelValues(o.socket, poolName).Set(float64(checks.Ejected))
+	o.readmitted.WithLabelValues(o.socket, poolName).Set(float64(checks.Readmitted))
+}
+
+// Ejected counts by the codes that are known: HAProxy, and not this program, decides on their number.
+func (o observer) Ejected(poolName string, node netip.AddrPort, code string) {
+	if !slices.Contains(haproxy.FailureCodes, code) {
+		code = "other"
+	}
+	o.ejections.WithLabelValues(o.socket, poolName, node.String(), code).Inc()
 }
 
 // Applied keeps the snapshot for a start without Consul.

@@ -56,7 +56,7 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 		func(error) { _ = server.Close() })
 	part("the watch of Consul", d.watcher.Watch)
 	part("the refresh of names and checks", d.watcher.Refresh)
-	part("the checks of nodes in the catalog", d.checkNodes())
+	part("the checks of nodes in the catalog and of new nodes", d.checkNodes())
 	part("the list of nodes on the disk", d.list.Run)
 	part("the report for the other hosts", d.publisher.Run)
 	for i, m := range d.mirrors {
@@ -81,7 +81,7 @@ func (d *Daemon) serve(ctx context.Context, listener net.Listener) error {
 // checksAtOnce is how many nodes are checked at the same time.
 const checksAtOnce = 256
 
-// checkNodes lets this host's own checks judge the nodes of the catalog, and returns what makes them.
+// checkNodes lets this host's own checks judge the nodes of the catalog, and new ones, and returns what makes them.
 func (d *Daemon) checkNodes() func(context.Context) {
 	var options iri.Options
 	if file := d.cfg.HAProxy.CAFile; file != "" {

@@ -157,6 +157,11 @@ func EnableCheck(id ServerID) Command {
 	return Command{line: "enable health " + id.String(), accept: silent}
 }
 
+// DisableCheck switches HAProxy's own check of a server off: the server stays up or down as it is.
+func DisableCheck(id ServerID) Command {
+	return Command{line: "disable health " + id.String(), accept: silent}
+}
+
 // ResetCheck sends HAProxy's own check to the server's own address and port again.
 func ResetCheck(id ServerID) Command {
 	return Command{line: "set server " + id.String() + " check-addr 0.0.0.0 port 0", accept: silent}
@@ -234,7 +239,8 @@ func ShowMap(m Path) Command {
 	}}
 }
 
-// ShowStat asks for the servers and the sum (types 4 and 2) of one backend; ParseStat reads the answer.
+// ShowStat asks for the servers and the sum (types 4 and 2) of one backend; ParseStat and ParseChecks read
+// the answer.
 func ShowStat(backend BackendName) Command {
 	return Command{line: "show stat " + backend.name + " 6 -1", accept: func(reply string) bool {
 		return strings.HasPrefix(reply, "# pxname")

@@ -74,6 +74,67 @@ func TestOddAnswersOfShowStatAreErrors(t *testing.T) {
 	}
 }
 
+const checkHeader = "# pxname,svname,qcur,slim,scur,wretr,wredis,status,lastchg,check_status,last_chk,check_desc,addr,\n"
+
+func TestChecksAreReadByColumnNames(t *testing.T) {
+	all, err := ParseChecks(checkHeader +
+		"iri_back,http1,0,,0,2,3,UP 1/3,9,L7OK,,Layer7 check passed,127.0.0.11:14265,\n" +
+		"iri_back,http2,0,,0,,,MAINT,9,,,,127.0.0.1:1,\n" +
+		"iri_back,http3,0,,0,0,0,DOWN 1/2,70,L7STS,\"HTTP/1.1 500 \"\"x\"\",\n\x1b[1m\xff\",Layer7 wrong status,[::1]:80,\n" +
+		"iri_back,http4,0,,0,0,0,no check,0,,,,127.0.0.12:14265,\n" +
+		"iri_back,http5,0,,0,0,0,DOWN,1,* L4CON,,Layer4 connection problem,127.0.0.13:14265,\n" +
+		"iri_back,http6,0,,0,0,0,DOWN,1,INI,,Initializing,-,\n" +
+		"iri_back,BACKEND,0,,0,2,3,UP,9,,,,,\n\n")
+	require.NoError(t, err)
+	assert.Equal(t, []CheckedServer{
+		{ID: server(t, "http1"), Addr: netip.MustParseAddrPort("127.0.0.11:14265"), Code: "L7OK", Reason: "Layer7 check passed", Since: 9 * time.Second, Retries: 5},
+		{
+			ID: server(t, "http3"), Addr: netip.MustParseAddrPort("[::1]:80"), State: CheckDown, Code: "L7STS", Since: 70 * time.Second,
+			Reason: `Layer7 wrong status: HTTP/1.1 500 \"x\",\n\x1b[1m\xff`,
+		},
+		{ID: server(t, "http4"), Addr: netip.MustParseAddrPort("127.0.0.12:14265"), State: CheckOff},
+		{
+			ID: server(t, "http5"), Addr: netip.MustParseAddrPort("127.0.0.13:14265"), State: CheckDown, Code: "L4CON", Running: true,
+			Reason: "Layer4 connection problem", Since: time.Second,
+		},
+		{ID: server(t, "http6"), State: CheckDown, Code: "INI", Reason: "Initializing", Since: time.Second},
+	}, all)
+	assert.Equal(t, []bool{false, true, false, true, false}, []bool{all[0].Failed(), all[1].Failed(), all[2].Failed(), all[3].Failed(), all[4].Failed()})
+}
+
+func TestWhatANodeAnswersDoesNotSpoilTheOtherLines(t *testing.T) {
+	loads, err := ParseStat("# pxname,svname,qcur,scur,slim,last_chk\niri_back,http1,0,1,0,\"a\niri_back,http2,0,9,0,\"\"x\"\n" +
+		"iri_back,http2,0,2,0,\n")
+	require.NoError(t, err)
+	assert.Equal(t, map[ServerID]Load{server(t, "http1"): {Busy: 1}, server(t, "http2"): {Busy: 2}}, loads.Servers)
+}
+
+func TestOddAnswersWithChecksAreErrors(t *testing.T) {
+	for _, text := range []string{
+		"", "No such proxy.\n", "# pxname,svname\n", checkHeader + "iri_back,http1,0,,0,0,0,UP\n",
+		checkHeader + "iri_back,http1,0,,0,0,0,UP,9,L7OK,\"x,y,z,\n", checkHeader + "iri_back,http1,0,,0,x,0,UP,9,L7OK,,,127.0.0.1:1,\n",
+		checkHeader + "iri;back,http1,0,,0,0,0,UP,9,L7OK,,,127.0.0.1:1,\n",
+	} {
+		_, err := ParseChecks(text)
+		assert.Error(t, err, "%q", text)
+	}
+}
+
+func FuzzParseChecks(f *testing.F) {
+	f.Add(checkHeader + "iri_back,http3,0,,0,0,0,DOWN 1/2,70,L7STS,\"HTTP/1.1 500 \"\"x\"\",\n\",Layer7 wrong status,[::1]:80,\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := ParseChecks(text)
+		if err != nil {
+			return
+		}
+		for _, s := range all {
+			if strings.ContainsAny(s.Reason, "\n\r\x1b\x00") || len(s.Reason) > 2000 {
+				t.Fatalf("%q", s.Reason)
+			}
+		}
+	})
+}
+
 func TestInfoTellsWorkersApart(t *testing.T) {
 	info, err := ParseInfo("Name: HAProxy\nVersion: 3.0.11\nPid: 8\nStart_time_sec: 1700000000\nStopping: 1\n\n")
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,10 +29,7 @@ func ParseStat(text string) (Loads, error) {
 	}
 	loads := Loads{Servers: make(map[ServerID]Load, strings.Count(rest, "\n"))}
 	var rec []string
-	for line := range strings.Lines(rest) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
+	for line := range records(rest) {
 		if rec, err = statRecord(rec[:0], line, slices.Max(col)+1); err != nil {
 			return Loads{}, err
 		}
@@ -42,11 +40,52 @@ func ParseStat(text string) (Loads, error) {
 	return loads, nil
 }
 
-// statRecord appends the first columns of a line, as many as are needed: they are a tenth of all, and the only ones that
-// are never quoted.
+// records are the lines of an answer. What a node has answered to a check is quoted where it has line feeds, commas or
+// quotes, and a quote in it is doubled: while the number of quotes is odd, the line goes on.
+func records(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for text != "" {
+			end := 0
+			for {
+				next := strings.IndexByte(text[end:], '\n')
+				if next < 0 {
+					end = len(text)
+					break
+				}
+				if end += next; strings.Count(text[:end], `"`)%2 == 0 {
+					break
+				}
+				end++
+			}
+			line := strings.TrimSpace(text[:end])
+			text = text[min(end+1, len(text)):]
+			if line != "" && !yield(line) {
+				return
+			}
+		}
+	}
+}
+
+// cutField cuts the first column off. encoding/csv does the same, and takes five times as long for two thousand servers.
+func cutField(line string) (field, rest string, more bool) {
+	if !strings.HasPrefix(line, `"`) {
+		return strings.Cut(line, ",")
+	}
+	for end := 1; ; end += 2 {
+		next := strings.IndexByte(line[min(end, len(line)):], '"')
+		if next < 0 {
+			return line, "", false
+		}
+		if end += next; !strings.HasPrefix(line[end+1:], `"`) {
+			return strings.ReplaceAll(line[1:end], `""`, `"`), strings.TrimPrefix(line[end+1:], ","), end+1 < len(line)
+		}
+	}
+}
+
+// statRecord appends the first columns of a line, as many as are needed.
 func statRecord(rec []string, line string, need int) ([]string, error) {
 	for len(rec) < need {
-		field, rest, more := strings.Cut(line, ",")
+		field, rest, more := cutField(line)
 		rec = append(rec, field)
 		if !more {
 			break

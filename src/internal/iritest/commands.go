@@ -14,8 +14,8 @@ import (
 // The invented contents have the alphabet and the lengths of real ones.
 var (
 	trytesOnly = regexp.MustCompile(`^[9A-Z]+$`)
-	someHash   = strings.Repeat("FAKE9NODE", 9)   // 81 trytes
-	someTrytes = strings.Repeat("TRYTES999", 297) // 2673 trytes
+	someHash   = strings.Repeat("FAKE9NODE", hashTrytes/9)
+	someTrytes = strings.Repeat("TRYTES999", transactionTrytes/9)
 )
 
 const notSynchronised = "This operation cannot be executed: The subtangle has not been updated yet."
@@ -151,26 +151,27 @@ func (n *Node) getBalances(req *request) response {
 		return *invalid
 	}
 	return ok(map[string]any{
-		"balances": slices.Repeat([]string{"0"}, len(addresses)), "references": []string{someHash},
+		"balances": each(addresses, req.state.balance), "references": []string{someHash},
 		"milestoneIndex": req.state.Milestone - req.state.Behind,
 	})
 }
 
 func (n *Node) findTransactions(req *request) response {
-	hasCriterion := false
-	for _, key := range []string{"addresses", "bundles", "tags", "approvees"} {
-		if _, has := req.params[key]; !has {
+	wanted := map[string][]string{}
+	for _, criterion := range criteria {
+		if _, has := req.params[criterion.key]; !has {
 			continue
 		}
-		if _, invalid := req.list(key, trytesOnly); invalid != nil {
+		values, invalid := req.list(criterion.key, trytesOnly)
+		if invalid != nil {
 			return *invalid
 		}
-		hasCriterion = true
+		wanted[criterion.key] = values
 	}
-	if !hasCriterion {
+	if len(wanted) == 0 {
 		return req.badParameter("Invalid parameters")
 	}
-	return ok(map[string]any{"hashes": []string{someHash}})
+	return ok(map[string]any{"hashes": req.state.find(wanted)})
 }
 
 func (n *Node) getTrytes(req *request) response {
@@ -178,7 +179,7 @@ func (n *Node) getTrytes(req *request) response {
 	if invalid != nil {
 		return *invalid
 	}
-	return ok(map[string]any{"trytes": slices.Repeat([]string{someTrytes}, len(hashes))})
+	return ok(map[string]any{"trytes": each(hashes, req.state.trytes)})
 }
 
 func (n *Node) getInclusionStates(req *request) response {
@@ -221,15 +222,17 @@ func (n *Node) acceptTrytes(req *request) response {
 	return ok(map[string]any{})
 }
 
-// attachToTangle takes State.PoWTime and returns the trytes unchanged. Like IRI it processes one request at a time.
+// attachToTangle takes State.PoWTime. Like IRI it processes one request at a time.
 func (n *Node) attachToTangle(req *request) response {
-	var weight float64
-	for _, key := range []string{"trunkTransaction", "branchTransaction"} {
-		var hash string
-		if json.Unmarshal(req.params[key], &hash) != nil {
+	var (
+		weight float64
+		tips   [2]string
+	)
+	for i, key := range []string{"trunkTransaction", "branchTransaction"} {
+		if json.Unmarshal(req.params[key], &tips[i]) != nil {
 			return req.badParameter("Invalid parameters")
 		}
-		if !trytesOnly.MatchString(hash) {
+		if !trytesOnly.MatchString(tips[i]) {
 			return req.badParameter("Invalid " + key + " input")
 		}
 	}
@@ -242,9 +245,10 @@ func (n *Node) attachToTangle(req *request) response {
 	}
 	start := time.Now()
 	if !n.work(req) {
-		trytes = []string{}
+		trytes = nil
 	}
-	return ok(map[string]any{"trytes": trytes, "duration": time.Since(start).Milliseconds()})
+	attached := each(trytes, func(transaction string) string { return attach(transaction, tips[0], tips[1]) })
+	return ok(map[string]any{"trytes": attached, "duration": time.Since(start).Milliseconds()})
 }
 
 // work waits for as long as a proof of work takes. It returns false when it was interrupted or the client disconnected.
@@ -276,6 +280,15 @@ func (n *Node) interruptAttachingToTangle(*request) response {
 	close(n.interrupted)
 	n.interrupted = make(chan struct{})
 	return ok(map[string]any{})
+}
+
+// each returns what the function makes of each item. The list is never nil: in JSON it is [] if it is empty.
+func each(items []string, do func(string) string) []string {
+	list := make([]string, 0, len(items))
+	for _, item := range items {
+		list = append(list, do(item))
+	}
+	return list
 }
 
 // list reads a parameter that is a list of strings, each of which matches syntax unless that is nil. If the parameter

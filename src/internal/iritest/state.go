@@ -3,6 +3,7 @@ package iritest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,10 @@ type State struct {
 	Limited []string `json:"limited"`
 	// TrustLoopback: nothing is refused to 127.0.0.0/8 and ::1, as in IRI.
 	TrustLoopback bool `json:"trustLoopback"`
+	// Transactions, by hash and in trytes, are what findTransactions and getTrytes know; if there are none, both invent
+	// one. Balances, by address, are "0" where nothing else is said.
+	Transactions map[string]string `json:"transactions"`
+	Balances     map[string]string `json:"balances"`
 	// User and Password, unless both are empty, are required as basic authentication.
 	User     string `json:"user"`
 	Password string `json:"password"`
@@ -192,11 +197,12 @@ func (s State) validate() error {
 	if !slices.Contains(faults, s.Fault) {
 		return fmt.Errorf("unknown fault %q (known: %s)", s.Fault, strings.Join(Faults(), ", "))
 	}
-	return nil
+	return s.validateLedger()
 }
 
 func (s State) clone() State {
 	s.Limited, s.FaultCommands = slices.Clone(s.Limited), slices.Clone(s.FaultCommands)
+	s.Transactions, s.Balances = maps.Clone(s.Transactions), maps.Clone(s.Balances)
 	return s
 }
 

@@ -18,9 +18,13 @@ import (
 // Status reads what HAProxy says now, beside the snapshot. listed is false when Consul could not be asked.
 func (m *Mirror) Status(ctx context.Context, snap registry.Snapshot, listed bool) (status.HAProxy, error) {
 	defer m.session.drop()
-	return m.session.status(ctx, snap, listed, func(p Pool, servers []haproxy.Server) (pool.Backend, error) {
+	return m.session.status(ctx, snap, listed, func(p Pool, servers []haproxy.Server) (pool.Backend, []haproxy.CheckedServer, error) {
 		v, err := m.session.view(ctx, p, servers, true)
-		return v.Backend, err
+		if err != nil {
+			return v.Backend, nil, err
+		}
+		checks, err := m.session.checks(ctx, p)
+		return v.Backend, checks, err
 	})
 }
 
@@ -29,28 +33,46 @@ func (m *Mirror) Status(ctx context.Context, snap registry.Snapshot, listed bool
 func Slots(ctx context.Context, opts Options, dial Dialer, snap registry.Snapshot) (status.HAProxy, error) {
 	s := newSession(dial, opts)
 	defer s.drop()
-	return s.status(ctx, snap, true, func(p Pool, servers []haproxy.Server) (pool.Backend, error) {
-		return pool.Backend{Name: p.Backend.String(), Slots: slots(servers)}, nil
+	return s.status(ctx, snap, true, func(p Pool, servers []haproxy.Server) (pool.Backend, []haproxy.CheckedServer, error) {
+		return pool.Backend{Name: p.Backend.String(), Slots: slots(servers)}, nil, nil
 	})
 }
 
 // status reads what HAProxy says, with what read makes of a pool's servers.
 func (s *session) status(
-	ctx context.Context, snap registry.Snapshot, listed bool, read func(Pool, []haproxy.Server) (pool.Backend, error),
+	ctx context.Context, snap registry.Snapshot, listed bool,
+	read func(Pool, []haproxy.Server) (pool.Backend, []haproxy.CheckedServer, error),
 ) (status.HAProxy, error) {
 	st := status.HAProxy{Socket: s.opts.Socket, Pools: []status.Pool{}}
 	servers, err := s.observe(ctx)
 	st.Version, st.Pid, st.Started = s.version, s.worker.Pid, s.worker.StartTime()
 	for i := 0; err == nil && i < len(s.pools); i++ {
 		var b pool.Backend
-		if b, err = read(s.pools[i], servers[i]); err == nil {
-			st.Pools = append(st.Pools, poolStatus(s.pools[i], snap.Nodes, b, listed))
+		var checks []haproxy.CheckedServer
+		if b, checks, err = read(s.pools[i], servers[i]); err == nil {
+			one := poolStatus(s.pools[i], snap.Nodes, b, listed)
+			explain(one.Nodes, checks)
+			st.Pools = append(st.Pools, one)
 		}
 	}
 	if err != nil {
 		st.Error = err.Error()
 	}
 	return st, err
+}
+
+// explain says of the nodes what HAProxy's own checks have to do with it.
+func explain(nodes []status.Node, checks []haproxy.CheckedServer) {
+	bySlot := make(map[string]haproxy.CheckedServer, len(checks))
+	for _, c := range checks {
+		bySlot[c.ID.Name()] = c
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		if c, ok := bySlot[n.Slot]; ok && n.HAProxy == "down" && c.Failed() {
+			n.HAProxy, n.Reason = "ejected", c.Reason
+		}
+	}
 }
 
 func poolStatus(p Pool, all []registry.Node, b pool.Backend, listed bool) status.Pool {
@@ -103,6 +125,9 @@ func fill(st *status.Node, s pool.Slot) {
 	if s.State == haproxy.Ready && !s.Up {
 		st.HAProxy = "down"
 	}
+	if s.State == haproxy.Ready && s.CheckDisabled {
+		st.Reason = "without HAProxy's check, which would have ejected too many"
+	}
 	st.Weight, st.MaxConn, st.Sessions, st.ChangedSeconds = s.Weight, s.MaxConn, s.Busy, int(s.Since.Seconds())
 }
 
@@ -126,7 +151,7 @@ func (m *Mirror) Plan(ctx context.Context, snap registry.Snapshot, w io.Writer) 
 	if d.next.holding != "" {
 		_, _ = fmt.Fprintf(w, "most nodes would leave, and are kept: %s\n", d.next.holding)
 	}
-	dry := newReconciler(m.opts, m.clock, m.session, report{Discard{}, m.notices})
+	dry := newReconciler(m.opts, m.clock, m.session, report{Discard{}, m.notices}, newEjections(100, nil, report{}))
 	changes := false
 	for i, p := range m.opts.Pools {
 		plan, _, err := dry.plan(ctx, p, d.nodes[i], &views[i])

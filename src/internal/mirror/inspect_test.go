@@ -162,3 +162,26 @@ func TestTheSlotsAreReadOverAConnectionOfTheirOwn(t *testing.T) {
 	require.ErrorIs(t, err, haproxytest.ErrAway)
 	assert.Equal(t, haproxytest.ErrAway.Error(), brief.Error)
 }
+
+func TestStatusSaysWhyANodeIsEjected(t *testing.T) {
+	w := checkedWorld(t, 3)
+	w.eject("10.0.0.1", behind)
+	w.poll()
+	w.eject("10.0.0.2", behind)
+	w.poll() // one too many
+	snap := registry.Snapshot{Nodes: nodes(1, 4)}
+	w.set(snap.Nodes...)
+	w.settle() // the fourth waits for its first check
+	st, err := w.Status(t.Context(), snap, true)
+	require.NoError(t, err)
+	var got [][2]string
+	for _, n := range st.Pools[0].Nodes {
+		got = append(got, [2]string{n.HAProxy, n.Reason})
+	}
+	assert.Equal(t, [][2]string{
+		{"ejected", "Layer7 invalid response: behind by 10 milestones"},
+		{"ready", "without HAProxy's check, which would have ejected too many"},
+		{"ready", ""},
+		{"down", ""},
+	}, got)
+}

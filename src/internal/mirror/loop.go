@@ -34,6 +34,7 @@ type schedule struct {
 func (m *Mirror) Run(ctx context.Context, alive func()) {
 	defer m.session.drop()
 	defer m.prover.group.Wait()
+	defer m.ejections.prober.group.Wait()
 	ticker := m.clock.NewTicker(tick)
 	defer ticker.Stop()
 	retry := m.clock.NewTimer(tick)
@@ -81,12 +82,13 @@ func (m *Mirror) look(ctx context.Context, s schedule) reason {
 	if m.session.conn == nil {
 		return reasonRetry
 	}
-	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
+	bounded, cancel := context.WithTimeout(ctx, reconcileTimeout)
 	defer cancel()
-	if m.session.replaced(ctx) {
+	if m.session.replaced(bounded) {
 		m.session.drop()
 		return reasonNewWorker
 	}
+	m.followChecks(ctx)
 	if !s.deferred.IsZero() && now.After(s.deferred) {
 		return reasonDeferred
 	}

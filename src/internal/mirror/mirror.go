@@ -36,6 +36,8 @@ type Options struct {
 	WarningPercent int
 	// GuardPercent is the share of the serving nodes that one snapshot may take out unconfirmed; 0 is any.
 	GuardPercent int
+	// MaxEjectedPercent is the share of a pool's nodes in service that HAProxy's own checks may take out; 100 is all.
+	MaxEjectedPercent int
 	// ReturnDelay is how long a node must have been healthy before it comes back.
 	ReturnDelay time.Duration
 	// DrainTimeout is how long a slot waits for its last request.
@@ -71,6 +73,7 @@ type Mirror struct {
 	session    *session
 	reconciler *reconciler
 	prover     *prover
+	ejections  *ejections
 	guard      guard
 	// holding is what was last said of nodes that are kept.
 	holding string
@@ -94,10 +97,12 @@ func New(
 	opts Options, dial Dialer, probe Probe, source Source, log hclog.Logger, clock clockwork.Clock, status *connstatus.Status, observer Observer,
 ) *Mirror {
 	s, n := newSession(dial, opts), newNotices(log, status, clock)
+	r := report{observer, n}
+	e := newEjections(opts.MaxEjectedPercent, probe, r)
 	return &Mirror{
 		opts: opts, log: log, clock: clock, source: source, status: status, observer: observer, notices: n,
 		lock:    func(ctx context.Context) (func(), error) { return lockFolder(ctx, clock, opts.Socket) },
-		session: s, reconciler: newReconciler(opts, clock, s, report{observer, n}), prover: newProver(probe),
+		session: s, reconciler: newReconciler(opts, clock, s, r, e), prover: newProver(probe), ejections: e,
 		guard: guard{opts: opts}, inbox: newLatest(),
 		applied: newAppliedIndex(opts.Socket, log),
 	}

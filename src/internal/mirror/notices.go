@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -152,4 +153,41 @@ func (n *notices) commands(p Pool, cmds []haproxy.Command, errs []error) {
 // drift tells what somebody else has changed in HAProxy.
 func (n *notices) drift(p Pool, plan pool.Plan) {
 	n.log.Warn("slots were not as they were left; putting them back", "pool", p.Name, "commands", len(plan.Commands()))
+}
+
+// ejected says which nodes HAProxy's own check has taken out, and why.
+func (n *notices) ejected(p Pool, ids map[netip.AddrPort]string, all []*followed) {
+	level := hclog.Warn
+	if len(all) > manyCommands {
+		n.log.Warn("many nodes are ejected by HAProxy's check; `iri-lb-handler status` shows all", "pool", p.Name, "nodes", len(all),
+			"first", ids[all[0].addr], "reason", all[0].failed.Reason)
+		level = hclog.Debug
+	}
+	for _, f := range all {
+		n.log.Log(level, "a node is ejected by HAProxy's check", "pool", p.Name, "node", ids[f.addr], "address", f.addr.String(),
+			"slot", f.Slot.String(), "reason", f.failed.Reason)
+	}
+}
+
+// returned says which nodes have passed HAProxy's own check again.
+func (n *notices) returned(p Pool, ids map[netip.AddrPort]string, all []*followed, now time.Time) {
+	level := hclog.Info
+	if len(all) > manyCommands {
+		n.log.Info("many nodes have returned: HAProxy's check passes again", "pool", p.Name, "nodes", len(all))
+		level = hclog.Debug
+	}
+	for _, f := range all {
+		n.log.Log(level, "a node has returned: HAProxy's check passes again", "pool", p.Name, "node", ids[f.addr], "address", f.addr.String(),
+			"slot", f.Slot.String(), "after", now.Sub(f.Ejected).Round(time.Second).String())
+	}
+}
+
+// exceeded says that nodes are kept in service without HAProxy's check, or that none is any longer.
+func (n *notices) exceeded(p Pool, readmitted, nodes, percent int) {
+	if readmitted == 0 {
+		n.log.Info("HAProxy's checks decide on every node of the pool again", "pool", p.Name)
+		return
+	}
+	n.log.Warn(fmt.Sprintf("more than %d %% of pool %s is ejected; %d nodes stay in service without HAProxy's check", percent, p.Name, readmitted),
+		"pool", p.Name, "nodes_in_service", nodes)
 }

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
@@ -39,6 +40,10 @@ type Observer interface {
 	Reconciled(took time.Duration, err error)
 	// Converged is how long after its arrival a snapshot was verified in HAProxy.
 	Converged(after time.Duration)
+	// Checked is a poll of HAProxy's own checks.
+	Checked(poolName string, checks PoolChecks)
+	// Ejected is a node that HAProxy's own check has taken out, with HAProxy's code for the result.
+	Ejected(poolName string, node netip.AddrPort, code string)
 	// Applied is a snapshot that HAProxy has all of, and that the guard has let through.
 	Applied(snap registry.Snapshot)
 }
@@ -69,6 +74,12 @@ func (Discard) Reconciled(time.Duration, error) {}
 
 // Converged does nothing.
 func (Discard) Converged(time.Duration) {}
+
+// Checked does nothing.
+func (Discard) Checked(string, PoolChecks) {}
+
+// Ejected does nothing.
+func (Discard) Ejected(string, netip.AddrPort, string) {}
 
 // Applied does nothing.
 func (Discard) Applied(registry.Snapshot) {}

@@ -19,7 +19,7 @@ type Pool struct {
 	MaxConn int
 }
 
-// members are the pool's nodes, with the pool's limit where they set none, and with their share in the warning state.
+// members are the pool's nodes, with the limit that they set for it, or else the pool's, and with their share in the warning state.
 func (p Pool) members(all []registry.Node, warningPercent int) []pool.Node {
 	var nodes []pool.Node
 	for _, n := range all {
@@ -27,7 +27,10 @@ func (p Pool) members(all []registry.Node, warningPercent int) []pool.Node {
 			continue
 		}
 		node := n.Node
-		if !n.MaxConnSet {
+		switch {
+		case p.Name == registry.PoWPool && n.MaxConnPoWSet:
+			node.MaxConn = n.MaxConnPoW
+		case !n.MaxConnSet:
 			node.MaxConn = p.MaxConn
 		}
 		nodes = append(nodes, node)

@@ -42,14 +42,16 @@ type reconciler struct {
 	report  report
 	drains  drains
 	returns returnDelay
+	// ejections is what HAProxy's own checks have done.
+	ejections *ejections
 	// held is set while a slot stays in service that should leave.
 	held bool
 	// unproven are slots that went in and wait for HAProxy's first check: see Mirror.prove.
 	unproven []pool.In
 }
 
-func newReconciler(opts Options, clock clockwork.Clock, s *session, r report) *reconciler {
-	return &reconciler{opts: opts, clock: clock, session: s, report: r, drains: drains{}, returns: returnDelay{}}
+func newReconciler(opts Options, clock clockwork.Clock, s *session, r report, e *ejections) *reconciler {
+	return &reconciler{opts: opts, clock: clock, session: s, report: r, drains: drains{}, returns: returnDelay{}, ejections: e}
 }
 
 // reconcile brings every pool in line with its nodes. Others may do the same at the same time. On an error the slots are as
@@ -60,6 +62,7 @@ func (r *reconciler) reconcile(ctx context.Context, nodes [][]pool.Node, views [
 	var errs []error
 	r.held = false
 	for i, p := range r.opts.Pools {
+		r.ejections.nodes[p.Name] = nodes[i]
 		if known := cache.inLine[p.Name]; known != nil && slices.Equal(known, nodes[i]) {
 			continue
 		}
@@ -121,24 +124,25 @@ func (r *reconciler) reconcilePool(
 // plan makes one plan. Before a slot drains it must be known how many requests it runs.
 func (r *reconciler) plan(ctx context.Context, p Pool, nodes []pool.Node, v *view) (pool.Plan, bool, error) {
 	nodes, wait := r.returns.hold(p.Name, nodes, v.Backend, r.opts.ReturnDelay, r.clock.Now())
-	plan := pool.Make(nodes, r.withExpiry(v.Backend))
+	plan := pool.Make(nodes, r.withMemory(p, v.Backend))
 	if len(plan.Leave) > 0 && !v.busyRead {
 		var err error
 		if *v, err = r.session.view(ctx, p, v.servers, true); err != nil {
 			return plan, false, err
 		}
-		plan = pool.Make(nodes, r.withExpiry(v.Backend))
+		plan = pool.Make(nodes, r.withMemory(p, v.Backend))
 	}
 	r.drains.update(v.Name, plan.Draining, r.clock.Now())
 	return plan, wait, nil
 }
 
-// withExpiry marks the slots whose drain has taken too long.
-func (r *reconciler) withExpiry(b pool.Backend) pool.Backend {
+// withMemory marks the slots whose drain has taken too long, and those whose check is off because the handler wants it so.
+func (r *reconciler) withMemory(p Pool, b pool.Backend) pool.Backend {
 	now := r.clock.Now()
 	for i := range b.Slots {
 		s := &b.Slots[i]
 		s.Expired = r.drains.expired(s.ID, r.opts.DrainTimeout, now)
+		s.Readmitted = r.ejections.readmitted(p.Name, s.Server)
 	}
 	return b
 }
@@ -176,6 +180,7 @@ func (r *reconciler) apply(ctx context.Context, p Pool, plan pool.Plan) error {
 	for _, slot := range ready {
 		in = append(in, slot.Commands()...)
 	}
+	r.ejections.filled(p, ready, r.clock.Now())
 	r.unproven = append(r.unproven, waitingForCheck(ready)...)
 	for _, cmds := range [][]haproxy.Command{in, plan.Live, plan.Leave} {
 		if err := send(cmds); err != nil {

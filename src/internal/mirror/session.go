@@ -331,3 +331,16 @@ func (s *session) details(ctx context.Context, p Pool) (details, haproxy.Loads, 
 	}
 	return d, loads, nil
 }
+
+// checks reads what HAProxy's own checks say of a pool's servers.
+func (s *session) checks(ctx context.Context, p Pool) ([]haproxy.CheckedServer, error) {
+	answers, err := s.query(ctx, haproxy.ShowStat(p.Backend))
+	if err != nil {
+		return nil, err
+	}
+	all, err := haproxy.ParseChecks(answers[0])
+	if err != nil {
+		return nil, fmt.Errorf("show stat %s: %w: %w", p.Backend, errUnreadable, err)
+	}
+	return all, nil
+}

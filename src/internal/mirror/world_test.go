@@ -36,6 +36,8 @@ type world struct {
 	schedule schedule
 	// answers are the nodes that answer a probe.
 	answers map[netip.AddrPort]bool
+	// probeTakes is how long a node takes to answer a probe, in real time.
+	probeTakes time.Duration
 }
 
 func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
@@ -48,7 +50,7 @@ func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
 	w.haproxy.AddBackend("iri_pow_back", haproxytest.Template{Prefix: "http", Slots: 4, MaxConn: 1})
 	w.haproxy.AddMap(sniPath)
 	opts := Options{
-		Socket: filepath.Join(t.TempDir(), "admin.sock"), WarningPercent: 25, GuardPercent: 50, DrainTimeout: time.Minute, ResyncInterval: 30 * time.Second,
+		Socket: filepath.Join(t.TempDir(), "admin.sock"), WarningPercent: 25, GuardPercent: 50, MaxEjectedPercent: 50, DrainTimeout: time.Minute, ResyncInterval: 30 * time.Second,
 		Pools: []Pool{
 			{Name: "default", Backend: backendName(t, "iri_back"), SNIMap: path(t, sniPath)},
 			{Name: "pow", Backend: backendName(t, "iri_pow_back"), MaxConn: 1},
@@ -70,7 +72,14 @@ func newWorld(t *testing.T, change ...func(*world, *Options)) *world {
 	return w
 }
 
-func (w *world) probe(_ context.Context, in pool.In) error {
+func (w *world) probe(ctx context.Context, in pool.In) error {
+	if w.probeTakes > 0 {
+		select {
+		case <-ctx.Done(): // whoever asks has given up already
+			return ctx.Err()
+		case <-time.After(w.probeTakes):
+		}
+	}
 	if !w.answers[in.Addr] {
 		return errNoAnswer
 	}
@@ -225,6 +234,9 @@ type recorder struct {
 	failed, succeeded          int
 	converged                  int
 	applied                    []registry.Snapshot
+	retries                    map[netip.AddrPort]int
+	checks                     PoolChecks
+	ejected                    []string
 }
 
 func (r *recorder) Executed(_ string, err error) {
@@ -238,6 +250,23 @@ func (r *recorder) Guarded(g GuardResult)       { r.guarded = append(r.guarded, 
 func (r *recorder) Holding(h bool)              { r.holding = h }
 func (r *recorder) Applied(s registry.Snapshot) { r.applied = append(r.applied, s) }
 func (r *recorder) Converged(time.Duration)     { r.converged++ }
+func (r *recorder) Ejected(pool string, node netip.AddrPort, code string) {
+	r.ejected = append(r.ejected, pool+" "+node.String()+" "+code)
+}
+
+func (r *recorder) Checked(pool string, c PoolChecks) {
+	if pool != "default" {
+		return
+	}
+	r.checks = c
+	if r.retries == nil {
+		r.retries = map[netip.AddrPort]int{}
+	}
+	for addr, n := range c.Retries {
+		r.retries[addr] += n
+	}
+}
+
 func (r *recorder) Reconciled(_ time.Duration, err error) {
 	if err != nil {
 		r.failed++

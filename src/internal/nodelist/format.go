@@ -27,15 +27,17 @@ type document struct {
 
 // node is a registry.Node. What Consul says of the node is not kept as it was, but as it was understood.
 type node struct {
-	ID      string   `json:"id"`
-	Address string   `json:"address"`
-	Host    string   `json:"host,omitempty"`
-	Kind    string   `json:"kind"`
-	Health  string   `json:"health"`
-	Weight  int      `json:"weight"`
-	Reduced bool     `json:"reduced,omitempty"`
-	MaxConn *int     `json:"maxconn,omitempty"`
-	Pools   []string `json:"pools"`
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	Host    string `json:"host,omitempty"`
+	Kind    string `json:"kind"`
+	Health  string `json:"health"`
+	Weight  int    `json:"weight"`
+	Reduced bool   `json:"reduced,omitempty"`
+	MaxConn *int   `json:"maxconn,omitempty"`
+	// MaxConnPoW is for the pool pow alone.
+	MaxConnPoW *int     `json:"maxconn_pow,omitempty"`
+	Pools      []string `json:"pools"`
 	// Agent is left out for a node of the catalog, which has a Check.
 	Agent string `json:"agent,omitempty"`
 	Check *check `json:"check,omitempty"`
@@ -55,6 +57,9 @@ func encodeNode(n registry.Node) node {
 	}
 	if n.MaxConnSet {
 		out.MaxConn = &n.MaxConn
+	}
+	if n.MaxConnPoWSet {
+		out.MaxConnPoW = &n.MaxConnPoW
 	}
 	if c := n.Check; c != nil {
 		out.Check = &check{Options: c.Options, Interval: c.Interval.String(), Passing: c.Passing, Warning: c.Warning}
@@ -114,6 +119,9 @@ func (in node) decode() (registry.Node, error) {
 	if in.MaxConn != nil {
 		n.MaxConn, n.MaxConnSet = *in.MaxConn, true
 	}
+	if in.MaxConnPoW != nil {
+		n.MaxConnPoW, n.MaxConnPoWSet = *in.MaxConnPoW, true
+	}
 	if in.Check != nil {
 		if n.Check, err = in.Check.decode(); err != nil {
 			return n, err
@@ -133,8 +141,10 @@ func checkNumbers(n registry.Node) error {
 			return fmt.Errorf("the weight %d is not between 0 and %d", s.Weight, haproxy.MaxWeight)
 		}
 	}
-	if n.MaxConn < 0 || n.MaxConn > haproxy.MaxMaxConn {
-		return fmt.Errorf("maxconn %d is not between 0 and %d", n.MaxConn, haproxy.MaxMaxConn)
+	for _, limit := range []int{n.MaxConn, n.MaxConnPoW} {
+		if limit < 0 || limit > haproxy.MaxMaxConn {
+			return fmt.Errorf("maxconn %d is not between 0 and %d", limit, haproxy.MaxMaxConn)
+		}
 	}
 	if ip := n.Addr.Addr(); !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" || n.Addr == pool.Placeholder {
 		return fmt.Errorf("%s is not the address of a node", n.Addr)

@@ -98,6 +98,9 @@ func anyNode(t *rapid.T) registry.Node {
 	if rapid.Bool().Draw(t, "has a limit") {
 		n.MaxConn, n.MaxConnSet = rapid.IntRange(0, haproxy.MaxMaxConn).Draw(t, "maxconn"), true
 	}
+	if rapid.Bool().Draw(t, "maxconnpow set") {
+		n.MaxConnPoW, n.MaxConnPoWSet = rapid.IntRange(0, haproxy.MaxMaxConn).Draw(t, "maxconnpow"), true
+	}
 	if rapid.Bool().Draw(t, "by name") {
 		host, err := haproxy.NewHostname("node.example")
 		if err != nil {

@@ -118,6 +118,11 @@ func (a *assignment) place(n Node, slots []*Slot) {
 	}
 }
 
+// staysReadmitted reports whether the slot still serves the node that was readmitted in it.
+func (a *assignment) staysReadmitted(s *Slot) bool {
+	return s.Readmitted && s.State == haproxy.Ready && a.of[s.Addr] == s && a.health[s.Addr].StaysInService()
+}
+
 // awaitsReplacement reports whether the slot still serves a node whose new slot (its scheme has changed) is not up in HAProxy
 // yet. A later plan releases it.
 func (a *assignment) awaitsReplacement(s *Slot) bool {

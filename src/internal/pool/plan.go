@@ -116,7 +116,7 @@ func Make(nodes []Node, b Backend) Plan {
 		}
 	}
 	for i := range b.Slots {
-		p.repairCheck(&b.Slots[i])
+		p.repairCheck(&b.Slots[i], assigned.staysReadmitted(&b.Slots[i]))
 		switch s := &b.Slots[i]; {
 		case assigned.taken[s.ID]:
 		case b.MayGrow && s.Usable() && assigned.awaitsOverflow(s, p.Waiting):
@@ -215,8 +215,8 @@ func (p *planner) proveNobodyInVain() {
 }
 
 // repairCheck undoes what somebody has done to HAProxy's own check of a slot. It would outlive the slot's node, and a reload.
-func (p *planner) repairCheck(s *Slot) {
-	if s.CheckDisabled {
+func (p *planner) repairCheck(s *Slot, readmitted bool) {
+	if s.CheckDisabled && !readmitted {
 		p.Live = append(p.Live, haproxy.EnableCheck(s.ID))
 	}
 	if s.CheckPort != 0 || s.CheckAddr.IsValid() {

@@ -26,6 +26,8 @@ type Slot struct {
 	number int
 	// Expired is set when the slot has drained for longer than it may.
 	Expired bool
+	// Readmitted is set while the handler keeps HAProxy's check of the slot off: see Readmit.
+	Readmitted bool
 }
 
 // NewSlot tells a slot's kind from its name. The second result is false for a server that is none of ours, such as one that

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
@@ -25,8 +26,15 @@ type Node struct {
 	// FirstCheckWithin is how long a check may take until its first result; 0 where all have one, or where none is to be
 	// expected. A check that is critical without output for longer has failed.
 	FirstCheckWithin time.Duration
+	// New is set for a node that Consul's agent checks, that was registered while this program was watching, and whose check
+	// has not run yet. This host's own check may let it in until Consul has a result.
+	New bool
 	// MaxConnSet is false where the pool's default limit holds.
 	MaxConnSet bool
+	// MaxConnPoW is how many connections the node takes at once in the pool pow; MaxConnPoWSet is false where what holds in all
+	// pools holds there, too.
+	MaxConnPoW    int
+	MaxConnPoWSet bool
 	// Agent is the Consul agent that the node is registered at, "" for the catalog.
 	Agent string
 	// Check is how this host checks the node itself; nil where Consul's agent does.
@@ -69,9 +77,21 @@ func (n *Node) Judge(own pool.Health) {
 	n.Weight, n.Reduced = share.Weight, share.Reduced
 }
 
-// Request is how a node of the catalog is to be checked: at the address that HAProxy uses, and with TLS as HAProxy does.
+// CheckOptions are what is required of the node when this host checks it. For a node at an agent, which does not tell what its
+// own check requires, they are those of the registration in the README.
+func (n Node) CheckOptions() string {
+	switch {
+	case n.Check != nil:
+		return n.Check.Options
+	case slices.Contains(n.Pools, PoWPool):
+		return "skip-limited=true&pow=true"
+	}
+	return "skip-limited=true"
+}
+
+// Request is how this host checks the node: at the address that HAProxy uses, and with TLS as HAProxy does.
 func (n Node) Request() (nodecheck.Request, error) {
-	r, err := nodecheck.ParseOptions(n.Check.Options)
+	r, err := nodecheck.ParseOptions(n.CheckOptions())
 	if n.TLS == pool.Plain {
 		r.Address = "http://" + n.Addr.String()
 		return r, err

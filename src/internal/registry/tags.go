@@ -27,6 +27,7 @@ type settings struct {
 	scheme          string
 	verify          bool
 	weight, maxConn *int
+	maxConnPoW      *int
 }
 
 // tag is one key: haproxy.<key>=<value> as a tag, haproxy-<key> in the service's Meta.
@@ -45,6 +46,7 @@ func tags(pools []string) []tag {
 		{"sslverify", (*settings).setVerify},
 		{"weight", func(s *settings, value string) error { return number(&s.weight, value, haproxy.MaxWeight) }},
 		{"maxconn", func(s *settings, value string) error { return number(&s.maxConn, value, haproxy.MaxMaxConn) }},
+		{"maxconnpow", func(s *settings, value string) error { return number(&s.maxConnPoW, value, haproxy.MaxMaxConn) }},
 	}
 }
 
@@ -62,6 +64,9 @@ func (s settings) apply(n *Node) {
 	}
 	if s.maxConn != nil {
 		n.MaxConn, n.MaxConnSet = *s.maxConn, true
+	}
+	if s.maxConnPoW != nil {
+		n.MaxConnPoW, n.MaxConnPoWSet = *s.maxConnPoW, true
 	}
 }
 

@@ -44,6 +44,14 @@ func TestTags(t *testing.T) {
 			tags: []string{"haproxy.weight=256", "haproxy.maxconn=0"},
 			want: Node{Pools: []string{"default"}, MaxConnSet: true, Node: pool.Node{Weight: 256}},
 		},
+		"a limit for proof of work alone": {
+			tags: []string{"haproxy.maxconnpow=0", "haproxy.pow=true"},
+			want: Node{Pools: []string{"default", "pow"}, MaxConnPoWSet: true, Node: pool.Node{Weight: 1}},
+		},
+		"two limits": {
+			tags: []string{"haproxy.maxconnpow=2"}, meta: map[string]string{"haproxy-maxconn": "50", "haproxy-maxconnpow": "3"},
+			want: Node{Pools: []string{"default"}, MaxConnSet: true, MaxConnPoWSet: true, MaxConnPoW: 2, Node: pool.Node{Weight: 1, MaxConn: 50}},
+		},
 		"Meta": {
 			meta: map[string]string{"haproxy-pow": "true", "haproxy-weight": "9", "other": "x"},
 			want: Node{Pools: []string{"default", "pow"}, Node: pool.Node{Weight: 9}},
@@ -59,10 +67,10 @@ func TestTags(t *testing.T) {
 		"bad values leave the default and a problem each": {
 			tags: []string{
 				"haproxy.pow=yes", "haproxy.scheme=ftp", "haproxy.sslverify=2", "haproxy.weight=257", "haproxy.weight=-1",
-				"haproxy.weight=", "haproxy.weight=+5", "haproxy.maxconn=1e3", "haproxy.maxconn=4294967296", "haproxy.color=red", "haproxy.weight",
+				"haproxy.weight=", "haproxy.weight=+5", "haproxy.maxconn=1e3", "haproxy.maxconn=4294967296", "haproxy.color=red", "haproxy.weight", "haproxy.maxconnpow=-1",
 			},
 			want:     Node{Pools: []string{"default"}, Node: pool.Node{Weight: 1}},
-			problems: 11,
+			problems: 12,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,8 +122,8 @@ func TestAnUnknownKeyNamesTheKnownOnes(t *testing.T) {
 	require.Len(t, problems, 1)
 	assert.Equal(t, Problem{
 		Service: "10.0.0.1:14265", Node: "host1", Field: "tag haproxy.color=red",
-		Reason: "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn); it is ignored",
-		Wrong:  "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn)",
+		Reason: "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn, maxconnpow); it is ignored",
+		Wrong:  "unknown key (known: pow, pools, scheme, sslverify, weight, maxconn, maxconnpow)",
 	}, problems[0])
 }
 

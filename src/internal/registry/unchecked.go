@@ -22,6 +22,28 @@ type unchecked struct {
 	since map[registration]time.Time
 	// next is when the next check is overdue, the zero value for never.
 	next time.Time
+	// listed are the services of Consul's last answer, nil while that is not known; added are those that came after it and
+	// have had no result since.
+	listed, added map[serviceKey]bool
+}
+
+// serviceKey is a registration as Consul knows it.
+type serviceKey struct{ id, agent string }
+
+// list takes over Consul's answer. A service that was not in the one before is new, unless data may have been lost between
+// the two: then nobody knows whether it was in service, or out for a reason.
+func (u *unchecked) list(nodes []Node, lost bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	listed, added := make(map[serviceKey]bool, len(nodes)), map[serviceKey]bool{}
+	for _, n := range nodes {
+		s := serviceKey{n.ID, n.Agent}
+		listed[s] = true
+		if n.Health == pool.Unchecked && !lost && (u.added[s] || u.listed != nil && !u.listed[s]) {
+			added[s] = true
+		}
+	}
+	u.listed, u.added = listed, added
 }
 
 // registration tells a node from another one that had its ID before.
@@ -30,7 +52,8 @@ type registration struct {
 	addr netip.AddrPort
 }
 
-// judge turns nodes critical whose checks should have had a result by now. It is given all nodes of an answer.
+// judge turns nodes critical whose checks should have had a result by now, and marks those that are new. It is given all nodes
+// of an answer.
 func (u *unchecked) judge(nodes []Node) (found []Problem) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -56,6 +79,7 @@ func (u *unchecked) judge(nodes []Node) (found []Problem) {
 		case u.next.IsZero() || limit.Before(u.next):
 			u.next = limit
 		}
+		n.New = n.Health == pool.Unchecked && u.added[serviceKey{n.ID, n.Agent}]
 	}
 	u.since = since
 	return found
@@ -66,6 +90,7 @@ func (u *unchecked) forget() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.since, u.next = nil, time.Time{}
+	u.listed, u.added = nil, nil
 }
 
 // overdue reports whether judge would now say something else of the same nodes.

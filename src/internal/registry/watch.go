@@ -60,7 +60,8 @@ type Watcher struct {
 
 // Local is what this host knows by itself.
 type Local struct {
-	// Judge gives the nodes of the catalog this host's own verdict. nil: all of them pass, and HAProxy's own checks decide.
+	// Judge gives the nodes of the catalog, and new ones, this host's own verdict. nil: all of the catalog pass, and HAProxy's
+	// own checks decide; new ones wait for Consul.
 	Judge func(nodes []Node)
 	// Saved is the last list, kept on the disk for a start without Consul; false when there is none.
 	Saved func() (Snapshot, bool)
@@ -234,6 +235,7 @@ func (w *Watcher) publish(snap Snapshot, lost bool) {
 		w.epoch++
 	}
 	snap.Seen, snap.Epoch = w.clock.Now(), w.epoch
+	w.unchecked.list(snap.Nodes, lost)
 	w.unresolved = snap
 	w.send()
 }

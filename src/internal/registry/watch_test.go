@@ -349,3 +349,68 @@ func TestAReplacedTokenEndsTheQueryInFlight(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	assert.Equal(t, "new", <-tokens)
 }
+
+func TestANodeIsNewUntilItsCheckHasRun(t *testing.T) {
+	for name, test := range map[string]struct {
+		steps []func(http.ResponseWriter, *http.Request)
+		// want are the new nodes of each snapshot.
+		want []string
+	}{
+		"registered while this program watches": {
+			[]func(http.ResponseWriter, *http.Request){
+				nodesAt(5, service("a", "passing")), nodesAt(6, service("a", "passing"), unrun("b")), nodesAt(7, service("a", "critical"), unrun("b")),
+				nodesAt(8, service("a", "passing"), service("b", "passing")), nodesAt(9, unrun("a"), unrun("b")),
+			},
+			[]string{"", "b", "b", "", ""},
+		},
+		"the first of all": {[]func(http.ResponseWriter, *http.Request){nodesAt(5), nodesAt(6, unrun("b"))}, []string{"", "b"}},
+		"there when this program was started": {
+			[]func(http.ResponseWriter, *http.Request){nodesAt(5, unrun("b")), nodesAt(6, unrun("b"), service("a", "passing"))}, []string{"", ""},
+		},
+		"Consul was away": {
+			[]func(http.ResponseWriter, *http.Request){nodesAt(5, service("a", "critical")), failure, nodesAt(6, unrun("a"), unrun("b")), nodesAt(7, unrun("a"), unrun("b"), unrun("c"))},
+			[]string{"", "", "c"},
+		},
+		"Consul was away before it had run the check": {
+			[]func(http.ResponseWriter, *http.Request){nodesAt(5), nodesAt(6, unrun("b")), failure, nodesAt(7, unrun("b"))}, []string{"", "b", ""},
+		},
+		"the index went back": {
+			[]func(http.ResponseWriter, *http.Request){nodesAt(50, service("a", "passing")), nodesAt(3, unrun("b")), nodesAt(3, unrun("b")), nodesAt(4, unrun("b"))},
+			[]string{"", "", ""},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := watch(t, nil, test.steps...)
+			w.untilHeld(t)
+			var got []string
+			for _, snap := range w.all() {
+				added := ""
+				for _, n := range snap.Nodes {
+					if n.New {
+						added += n.ID
+					}
+				}
+				got = append(got, added)
+			}
+			assert.Equal(t, test.want, got[:len(test.want)])
+		})
+	}
+}
+
+func TestANodeWhoseFirstCheckIsOverdueIsNotNew(t *testing.T) {
+	u := &unchecked{clock: clockwork.NewFakeClock()}
+	u.list(nil, false)
+	b := Node{Node: pool.Node{ID: "b", Health: pool.Unchecked}, FirstCheckWithin: time.Minute}
+	u.list([]Node{b}, false)
+	judged := func() Node {
+		nodes := []Node{b}
+		u.judge(nodes)
+		return nodes[0]
+	}
+	assert.True(t, judged().New)
+	u.clock.(*clockwork.FakeClock).Advance(time.Minute)
+	assert.Equal(t, pool.Critical, judged().Health)
+	assert.False(t, judged().New)
+	b.FirstCheckWithin = 0 // its agent is dead: no result is to be expected
+	assert.False(t, judged().New)
+}

@@ -66,8 +66,10 @@ type Node struct {
 	Registered string `json:"registered_at,omitempty"`
 	// Slot is "" for a node that has none.
 	Slot string `json:"slot"`
-	// HAProxy is ready, down (by HAProxy's own check), drain, maint or "no slot".
-	HAProxy  string `json:"haproxy"`
+	// HAProxy is ready, ejected (HAProxy's own check fails), down (that check has not passed yet), drain, maint or "no slot".
+	HAProxy string `json:"haproxy"`
+	// Reason says why a node is ejected, or in service without HAProxy's check; "" for all others.
+	Reason   string `json:"reason,omitempty"`
 	Weight   int    `json:"weight"`
 	MaxConn  int    `json:"maxconn"`
 	Sessions int    `json:"sessions"`
@@ -126,6 +128,11 @@ func (h HAProxy) writeTable(out io.Writer) {
 		for _, n := range p.Nodes {
 			n.writeRow(out)
 		}
+		for _, n := range p.Nodes {
+			if n.Reason != "" {
+				_, _ = fmt.Fprintf(out, "%s has been %s for %s: %s\n", n.name(), n.HAProxy, time.Duration(n.ChangedSeconds)*time.Second, n.Reason)
+			}
+		}
 	}
 }
 
@@ -144,6 +151,14 @@ func (n Node) writeRow(out io.Writer) {
 	}
 	_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%ds ago\t%s\n", orDash(n.ID), address, n.Consul, n.Slot, n.HAProxy,
 		n.Weight, limit, n.Sessions, n.ChangedSeconds, orDash(n.Registered))
+}
+
+// name is what the node is called.
+func (n Node) name() string {
+	if n.ID == "" {
+		return n.Address
+	}
+	return n.ID
 }
 
 func orDash(s string) string {

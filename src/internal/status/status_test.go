@@ -17,6 +17,7 @@ func example() Status {
 				{Name: "default", Backend: "iri_back", Slots: 3, Free: 1, Nodes: []Node{
 					{ID: "a", Host: "node.example", Address: "10.0.0.1:14265", Consul: "passing", Slot: "http1", HAProxy: "ready", Weight: 1, MaxConn: 5, Sessions: 2, ChangedSeconds: 9, Registered: "catalog"},
 					{Address: "10.0.0.2:14265", Consul: "not registered", Slot: "http2", HAProxy: "drain"},
+					{ID: "b", Address: "10.0.0.4:14265", Consul: "passing", Slot: "http3", HAProxy: "ejected", ChangedSeconds: 75, Reason: "Layer7 timeout"},
 					{ID: "c", Address: "10.0.0.3:14265", Consul: "critical", HAProxy: "no slot", Registered: "host1"},
 				}},
 				{Name: "pow", Backend: "iri_pow_back", Slots: 2, Free: 2, Nodes: []Node{}},
@@ -42,7 +43,9 @@ func TestTheTable(t *testing.T) {
 		"NODE ADDRESS CONSUL SLOT HAPROXY WEIGHT MAXCONN SESSIONS CHANGED REGISTERED AT",
 		"a node.example 10.0.0.1:14265 passing http1 ready 1 5 2 9s ago catalog",
 		"- 10.0.0.2:14265 not registered http2 drain 0 none 0 0s ago -",
+		"b 10.0.0.4:14265 passing http3 ejected 0 none 0 75s ago -",
 		"c 10.0.0.3:14265 critical - no slot - - - - host1",
+		"b has been ejected for 1m15s: Layer7 timeout",
 		"",
 		"Pool pow (backend iri_pow_back): 2 of 2 slots free",
 		"no nodes",

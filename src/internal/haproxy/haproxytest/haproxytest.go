@@ -26,6 +26,10 @@ type HAProxy struct {
 	Queued map[string]int
 	// SlowChecks makes a server that is put in service after "health down" stay down until PassChecks.
 	SlowChecks bool
+	// Checks are the results of the last checks, by server ("iri_back/http1"). Without one it is L7OK.
+	Checks map[string]Check
+	// Retries counts the repeated requests of each server.
+	Retries map[string]int
 
 	mu       sync.Mutex
 	backends []string
@@ -38,6 +42,27 @@ type HAProxy struct {
 	commands []string
 	misuse   []string
 	received int
+}
+
+// Check is the result of HAProxy's own check of a server, as the columns of "show stat" with these names have it.
+type Check struct{ Status, Desc, Last string }
+
+// Refused is that of a node that does not run.
+var Refused = Check{"L4CON", "Layer4 connection problem", "Connection refused"}
+
+// Eject makes HAProxy's own check of a server fail, unless it is switched off.
+func (h *HAProxy) Eject(id string, result Check) {
+	if s := h.find(id); s.Checked && !s.CheckDisabled && s.State == haproxy.Ready {
+		s.Up, h.Checks[id] = false, result
+	}
+}
+
+// Return makes HAProxy's own check of a server pass, unless it is switched off.
+func (h *HAProxy) Return(id string) {
+	if s := h.find(id); s.Checked && !s.CheckDisabled && s.State == haproxy.Ready {
+		s.Up = true
+		delete(h.Checks, id)
+	}
 }
 
 // count numbers the commands.
@@ -72,7 +97,7 @@ type Template struct {
 func New() *HAProxy {
 	return &HAProxy{
 		Queued: map[string]int{}, servers: map[string]map[string]*haproxy.Server{}, order: map[string][]string{},
-		maps: map[string]map[string]string{}, pid: 1,
+		maps: map[string]map[string]string{}, pid: 1, Checks: map[string]Check{}, Retries: map[string]int{},
 	}
 }
 
@@ -161,6 +186,7 @@ func (h *HAProxy) Pid() string { return strconv.Itoa(h.pid) }
 // and without the servers that were added at runtime. Open connections stay with the old worker.
 func (h *HAProxy) Reload(maxConn int) {
 	h.pid++
+	clear(h.Retries)
 	for _, b := range h.backends {
 		for _, s := range h.Servers(b) {
 			s.MaxConn = maxConn
@@ -178,7 +204,7 @@ func (h *HAProxy) Restart() {
 	h.Reload(0)
 	for _, b := range h.backends {
 		for _, s := range h.Servers(b) {
-			s.Addr, s.State, s.Up, s.Weight, s.Busy = Placeholder, haproxy.Maint, false, 1, 0
+			s.Addr, s.State, s.Up, s.Weight, s.Busy, s.CheckDisabled = Placeholder, haproxy.Maint, false, 1, 0, false
 		}
 	}
 	for _, m := range h.maps {
@@ -233,6 +259,9 @@ func (h *HAProxy) run(line string, old bool) string {
 		return h.changeMap(f)
 	case f[0] == "enable" && f[1] == "health":
 		h.find(f[2]).CheckDisabled = false
+		return ""
+	case f[0] == "disable" && f[1] == "health":
+		h.find(f[2]).CheckDisabled = true
 		return ""
 	case f[1] == "ssl":
 		return h.changeCertificate(f)
@@ -421,12 +450,42 @@ func (h *HAProxy) serversState(backends ...string) string {
 
 func (h *HAProxy) stat(backend string) string {
 	var out strings.Builder
-	out.WriteString("# pxname,svname,qcur,qmax,scur,smax,slim,stot,\n")
+	out.WriteString("# pxname,svname,qcur,qmax,scur,smax,slim,wretr,wredis,status,lastchg,check_status,last_chk,check_desc,addr,\n")
 	for _, s := range h.Servers(backend) {
-		fmt.Fprintf(&out, "%s,%s,%d,0,%d,0,%d,0,\n", backend, s.ID.Name(), s.Queued, s.Busy-s.Queued, s.MaxConn)
+		check := h.Checks[s.ID.String()]
+		if check.Status == "" && s.Checked {
+			check.Status = "L7OK"
+		}
+		if s.CheckDisabled {
+			check = Check{}
+		}
+		fmt.Fprintf(&out, "%s,%s,%d,0,%d,0,%d,%d,0,%s,%d,%s,%s,%s,%s,\n", backend, s.ID.Name(), s.Queued, s.Busy-s.Queued, s.MaxConn,
+			h.Retries[s.ID.String()], statStatus(s), int(s.Since.Seconds()), check.Status, quoted(check.Last), check.Desc, s.Addr)
 	}
-	fmt.Fprintf(&out, "%s,BACKEND,%d,0,0,0,200,0,\n", backend, h.Queued[backend])
+	fmt.Fprintf(&out, "%s,BACKEND,%d,0,0,0,200,0,0,UP,0,,,,,\n", backend, h.Queued[backend])
 	return out.String()
+}
+
+func statStatus(s *haproxy.Server) string {
+	switch {
+	case s.State == haproxy.Maint:
+		return "MAINT"
+	case !s.Up:
+		return "DOWN"
+	case s.State == haproxy.Drain:
+		return "DRAIN"
+	case !s.Checked || s.CheckDisabled:
+		return "no check"
+	}
+	return "UP"
+}
+
+// quoted is a column as HAProxy writes it.
+func quoted(text string) string {
+	if !strings.ContainsAny(text, "\",\r\n") {
+		return text
+	}
+	return `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 }
 
 func number(text string) int {
