@@ -92,6 +92,22 @@ func TestRequestThatOneNodeFailsIsAnsweredByAnother(t *testing.T) {
 	}
 }
 
+func TestPageOfProxyBeforeNodeBecomesAnErrorThatWalletsUnderstand(t *testing.T) {
+	p := startPools(t, nil)
+	for _, failure := range []string{"502", "503", "504"} {
+		p.Serve(t, harness.PoWBackend, 1, startSick(t, failures[failure]).addr)
+		got := p.from(t, "", `{"command":"attachToTangle"}`)
+		assert.Equal(t, http.StatusBadGateway, got.status)
+		assert.JSONEq(t, `{"error":"The node gave no proper answer","duration":0}`, string(got.body))
+	}
+	const own = `{"error":"The node is not synced","duration":0}`
+	p.Serve(t, harness.PoWBackend, 1, startSick(t, says(fmt.Sprintf(
+		"HTTP/1.1 503 X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(own), own))).addr)
+	got := p.from(t, "", `{"command":"attachToTangle"}`)
+	assert.Equal(t, http.StatusServiceUnavailable, got.status)
+	assert.JSONEq(t, own, string(got.body), "the node's own")
+}
+
 // A node may have begun to work. Only what nothing was sent for is repeated.
 func TestProofOfWorkAndUnknownCommandsAreNotRepeated(t *testing.T) {
 	p := startPools(t, classes("reading", true, "getNodeInfo"))
