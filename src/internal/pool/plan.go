@@ -216,10 +216,11 @@ func (p *planner) proveNobodyInVain() {
 
 // repairCheck undoes what somebody has done to HAProxy's own check of a slot. It would outlive the slot's node, and a reload.
 func (p *planner) repairCheck(s *Slot, readmitted bool) {
-	if s.CheckDisabled && !readmitted {
+	redirected := s.CheckPort != 0 || s.CheckAddr.IsValid()
+	if s.CheckDisabled && (!readmitted || redirected) { // HAProxy does not change a check that is off
 		p.Live = append(p.Live, haproxy.EnableCheck(s.ID))
 	}
-	if s.CheckPort != 0 || s.CheckAddr.IsValid() {
+	if redirected {
 		p.Live = append(p.Live, haproxy.ResetCheck(s.ID))
 	}
 }
