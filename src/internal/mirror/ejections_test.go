@@ -37,6 +37,9 @@ func checkedWorld(t *testing.T, count int, change ...func(*world, *Options)) *wo
 // poll is one turn of the loop, a tick later. Nodes that are queried have answered at its end.
 func (w *world) poll() {
 	w.advance(tick)
+	if w.schedule.due != reasonNone && w.session.conn != nil {
+		w.followChecks(w.t.Context()) // as at every tick
+	}
 	w.step()
 	w.ejections.prober.group.Wait()
 	w.prover.group.Wait()
@@ -321,6 +324,32 @@ func TestACheckThatSomebodyElseSwitchesOnDecidesAgain(t *testing.T) {
 	w.poll()
 	assert.Equal(t, []string{"10.0.0.1"}, w.standing(pool.Readmitted))
 	assert.Equal(t, 1, w.logged(ejectedLine))
+}
+
+func TestACheckThatWasSentElsewhereByHandIsRepairedAlsoWhileItIsOff(t *testing.T) {
+	w := checkedWorld(t, 1)
+	w.slot("10.0.0.1").CheckPort = 99
+	w.eject("10.0.0.1", behind)
+	w.poll()
+	require.True(t, w.slot("10.0.0.1").CheckDisabled)
+	w.polls(w.opts.ResyncInterval + time.Second)
+	assert.Zero(t, w.slot("10.0.0.1").CheckPort)
+	assert.False(t, w.slot("10.0.0.1").CheckDisabled)
+}
+
+func TestNodesAreReadmittedWhileAReconciliationFails(t *testing.T) {
+	w := checkedWorld(t, 1)
+	w.haproxy.Before = func(_ int, line string) haproxytest.Fault {
+		if strings.Contains(line, "addr 10.0.0.2 ") {
+			return haproxytest.Refuse
+		}
+		return haproxytest.None
+	}
+	w.set(nodes(1, 2)...)
+	w.polls(time.Second)
+	w.eject("10.0.0.1", behind)
+	w.polls(time.Second)
+	assert.True(t, w.slot("10.0.0.1").Up)
 }
 
 func TestReadmissionSurvivesALostConnection(t *testing.T) {

@@ -62,6 +62,8 @@ func (m *Mirror) Run(ctx context.Context, alive func()) {
 		case <-ticker.Chan():
 			if s.due == reasonNone {
 				s.due = m.look(ctx, s)
+			} else if m.session.conn != nil { // one bad slot does not let HAProxy's checks take out a pool
+				m.followChecks(ctx)
 			}
 		}
 		if m.received && s.due != reasonNone {
