@@ -117,7 +117,7 @@ func (b *bed) wrong() error {
 	for line := range strings.Lines(text) {
 		const backend, addr, state, admin, weight, port = 1, 4, 5, 6, 7, 18
 		f := strings.Fields(line)
-		if len(f) > port && f[backend] == harness.Backend && f[admin] == "4" && f[state] == "2" && f[weight] == "1" {
+		if len(f) > port && f[backend] == harness.Backend && f[admin] == "4" && (f[state] == "1" || f[state] == "2") && f[weight] == "1" {
 			slots[f[addr]+":"+f[port]]++
 		}
 	}

@@ -179,7 +179,7 @@ func parseServing(text string) map[string]int {
 		const addr, state, admin = 4, 5, 6
 		const outOfService = 0x01 | 0x08 // maintenance, drain
 		f := strings.Fields(line)
-		if len(f) <= admin || f[state] != "2" {
+		if len(f) <= admin || f[state] != "1" && f[state] != "2" { // 1: it starts slowly
 			continue
 		}
 		if flags, err := strconv.Atoi(f[admin]); err == nil && flags&outOfService == 0 {

@@ -94,8 +94,8 @@ class Cluster:
         """The addresses that are in service at a host's HAProxy."""
         out = self.sh(host, "echo 'show servers state iri_back' | socat stdio tcp4-connect:127.0.0.1:9999")
         rows = [line.split() for line in out.splitlines()[2:] if line]
-        # 0x09: forced maintenance or drain.
-        return {row[4] for row in rows if row[5] == "2" and not int(row[6]) & 0x09 and row[4] != "127.0.0.1"}
+        # State 1 starts slowly, 2 is up; 0x09: forced maintenance or drain.
+        return {row[4] for row in rows if row[5] in ("1", "2") and not int(row[6]) & 0x09 and row[4] != "127.0.0.1"}
 
     def haproxy(self, host, command):
         """What HAProxy's runtime API answers."""

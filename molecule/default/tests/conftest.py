@@ -117,7 +117,7 @@ class LoadBalancer:
             out_of_service = int(row["srv_admin_state"]) & 0x09  # forced maintenance or drain
             if row["srv_port"] == "14265" and not out_of_service & 0x01:
                 slots[row["be_name"], row["srv_addr"]] = {
-                    "kind": row["srv_name"].rstrip("0123456789"), "up": row["srv_op_state"] == "2" and not out_of_service,
+                    "kind": row["srv_name"].rstrip("0123456789"), "up": row["srv_op_state"] in ("1", "2") and not out_of_service,  # 1: it starts slowly
                     "weight": int(row["srv_uweight"]), "maxconn": limits[row["be_name"], row["srv_name"]],
                 }  # fmt: skip
         return slots
