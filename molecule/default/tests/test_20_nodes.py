@@ -40,7 +40,8 @@ def test_a_node_that_loses_sync_leaves_and_returns(lb):
     assert {lb.wallet("getNodeInfo") for _ in range(6)} == {(200, "one")}
     lb.node_state("127.0.0.12", behind=0)
     lb.wait_up("127.0.0.12")
-    assert {lb.wallet("getNodeInfo") for _ in range(6)} == {(200, "one"), (200, "two")}
+    # It starts slowly.
+    wait_for("answers of both", lambda: {lb.wallet("getNodeInfo") for _ in range(6)} == {(200, "one"), (200, "two")})
 
 
 def test_pow_requests_go_to_the_pow_pool(lb):
