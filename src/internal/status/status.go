@@ -3,6 +3,7 @@
 package status
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -130,7 +131,7 @@ func (h HAProxy) writeTable(out io.Writer) {
 		}
 		for _, n := range p.Nodes {
 			if n.Reason != "" {
-				_, _ = fmt.Fprintf(out, "%s has been %s for %s: %s\n", n.name(), n.HAProxy, time.Duration(n.ChangedSeconds)*time.Second, n.Reason)
+				_, _ = fmt.Fprintf(out, "%s has been %s for %s: %s\n", cmp.Or(n.ID, n.Address), n.HAProxy, time.Duration(n.ChangedSeconds)*time.Second, n.Reason)
 			}
 		}
 	}
@@ -151,14 +152,6 @@ func (n Node) writeRow(out io.Writer) {
 	}
 	_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%ds ago\t%s\n", orDash(n.ID), address, n.Consul, n.Slot, n.HAProxy,
 		n.Weight, limit, n.Sessions, n.ChangedSeconds, orDash(n.Registered))
-}
-
-// name is what the node is called.
-func (n Node) name() string {
-	if n.ID == "" {
-		return n.Address
-	}
-	return n.ID
 }
 
 func orDash(s string) string {
