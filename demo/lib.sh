@@ -108,7 +108,7 @@ slots() {
     {
       state = $col["status"]
       if (state ~ /^(no check|UP)/) state = "in service"
-      if (state ~ /^MAINT/) state = "out of service"
+      if (state ~ /^(MAINT|DOWN)/) state = "out of service"
       if (state ~ /^DRAIN/) state = "draining"
       maxconn = $col["slim"] == "" ? "none" : $col["slim"]
       print $col["pxname"] "|" $col["svname"] "|" $col["addr"] "|" state "|" $col["weight"] "|" maxconn

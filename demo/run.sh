@@ -127,15 +127,18 @@ lose_sync() {
   ! grep -qx node-1 <<<"$answers" || unseen "no answer from node-1 after it had left"
 }
 
+# has_answered NODE: it is among the nodes that answer ten requests.
+has_answered() { wallet 10 '{"command": "getNodeInfo"}' | grep -qx "$1"; }
+
 regain_sync() {
   step "node-1 catches up: it returns"
   fake_state node-1 '{"behind": 0}'
   wait_for 15 'node-1 is in service' slot_is iri_back "$(address node-1)" 'in service'
+  wait_for 15 'an answer from node-1 after it had returned' has_answered node-1 # it starts slowly
   local answers
   answers=$(wallet 10 '{"command": "getNodeInfo"}')
   show "ten requests: $(tally <<<"$answers")"
   only_nodes "$answers"
-  grep -qx node-1 <<<"$answers" || unseen "an answer from node-1 after it had returned"
 }
 
 # pow_requests: how many requests the PoW pool has had so far.
