@@ -128,7 +128,7 @@ lose_sync() {
 }
 
 # has_answered NODE: it is among the nodes that answer ten requests.
-has_answered() { wallet 10 '{"command": "getNodeInfo"}' | grep -qx "$1"; }
+has_answered() { grep -qx "$1" <<<"$(wallet 10 '{"command": "getNodeInfo"}')"; }
 
 regain_sync() {
   step "node-1 catches up: it returns"
