@@ -68,6 +68,25 @@ func TestNewNodeServesLongBeforeConsulsFirstCheck(t *testing.T) {
 	})
 }
 
+// Consul does not pass on that the first check has failed: only that it is overdue tells.
+func TestNewNodeLeavesWhenConsulsFirstCheckFails(t *testing.T) {
+	b := harness.NewBed(t)
+	b.Run(t)
+	b.WaitReady(t)
+	harness.StartNode(t, harness.NodeA)
+	b.RegisterWithCommand(t, harness.NodeA, harness.NodeA, harness.NodePort, "sleep 1; echo it has too few neighbors; exit 2")
+	b.WaitSlot(t, harness.Backend, harness.At(harness.NodeA), harness.Up)
+	began := time.Now()
+	harness.Eventually(t, 15*time.Second, "it leaves", func() error {
+		if got := b.Slots(t, harness.Backend)[harness.At(harness.NodeA)].Status; got != harness.InMaintenance.Status {
+			return fmt.Errorf("it is %q", got)
+		}
+		return nil
+	})
+	t.Logf("it left after %s", time.Since(began).Round(time.Second))
+	b.WaitLog(t, "critical without output for longer than its interval and its timeout")
+}
+
 func TestNodesThatAreOutStayOutWhenConsulIsRestarted(t *testing.T) {
 	b := harness.NewBed(t, harness.WithSlots(20))
 	b.Run(t)

@@ -28,7 +28,7 @@ def test_the_documented_commands_answer(lb):
         return json.loads(lb.operator(f'curl -s -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" -X GET http://localhost:8500/v1/{path} | jq .'))
 
     assert "iri" in ask("catalog/services")
-    assert ask("agent/checks")["service:127.0.0.11:14265"]["Status"] == "passing"
+    wait_for("Consul's first check", lambda: ask("agent/checks")["service:127.0.0.11:14265"]["Status"] == "passing")
     assert ask("agent/services")["127.0.0.11:14265"]["Port"] == 14265
 
 

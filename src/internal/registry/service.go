@@ -172,13 +172,8 @@ func hasRun(c *api.HealthCheck) bool {
 	return c.Output != "" || c.Type == "" || c.Type == "ttl"
 }
 
-const (
-	// defaultTimeout is Consul's for script checks, the longest of its defaults.
-	defaultTimeout = 30 * time.Second
-	// delivery is time for a result's way from the agent through the servers to the handler. An agent that finds no leader
-	// tries again after 15 to 30 s (Consul's agent/ae): so it is after a host has died and come back.
-	delivery = 30 * time.Second
-)
+// defaultTimeout is Consul's for script checks, the longest of its defaults.
+const defaultTimeout = 30 * time.Second
 
 // defaultInterval is for a check whose interval Consul does not tell, as versions before 1.9 do not.
 const defaultInterval = time.Minute
@@ -205,7 +200,7 @@ func firstCheckWithin(entry []byte) time.Duration {
 		if err != nil || timeout == 0 {
 			timeout = defaultTimeout
 		}
-		longest = max(longest, interval+timeout+delivery)
+		longest = max(longest, interval+timeout)
 	}
 	if longest == 0 {
 		return defaultInterval

@@ -23,8 +23,8 @@ type Node struct {
 	Host haproxy.Hostname
 	// Pools are the names of the pools that the node is in.
 	Pools []string
-	// FirstCheckWithin is how long a check may take until its first result; 0 where all have one, or where none is to be
-	// expected. A check that is critical without output for longer has failed.
+	// FirstCheckWithin is how long a check may take until its first result, without the result's way here; 0 where all have
+	// one, or where none is to be expected. A check that is critical without output for longer has failed.
 	FirstCheckWithin time.Duration
 	// New is set for a node that Consul's agent checks, that was registered while this program was watching, and whose check
 	// has not run yet. This host's own check may let it in until Consul has a result.

@@ -27,6 +27,16 @@ type unchecked struct {
 	listed, added map[serviceKey]bool
 }
 
+const (
+	// delivery is time for a result's way from the agent through the servers to the handler. An agent that finds no leader
+	// tries again after 15 to 30 s (Consul's agent/ae): so it is after a host has died and come back.
+	delivery = 30 * time.Second
+	// deliveryOfNew is that of a node that was registered just now, through an agent that works. Such a node may serve
+	// already, and when its first check fails, Consul keeps that to itself for minutes: the status was critical before, and
+	// a mere change of the output waits for check_update_interval.
+	deliveryOfNew = 3 * time.Second
+)
+
 // serviceKey is a registration as Consul knows it.
 type serviceKey struct{ id, agent string }
 
@@ -70,16 +80,21 @@ func (u *unchecked) judge(nodes []Node) (found []Problem) {
 			began = now
 		}
 		since[key] = began
-		limit := began.Add(n.FirstCheckWithin)
+		added := u.added[serviceKey{n.ID, n.Agent}]
+		within := n.FirstCheckWithin + delivery
+		if added {
+			within = n.FirstCheckWithin + deliveryOfNew
+		}
+		limit := began.Add(within)
 		switch {
 		case !now.Before(limit):
 			n.Health = pool.Critical
 			found = append(found, Problem{Service: n.ID, Field: "check", Reason: fmt.Sprintf(
-				"critical without output for longer than its interval, its timeout and 30 s (%s): it counts as failed", n.FirstCheckWithin)})
+				"critical without output for longer than its interval and its timeout (in all %s): it counts as failed", within)})
 		case u.next.IsZero() || limit.Before(u.next):
 			u.next = limit
 		}
-		n.New = n.Health == pool.Unchecked && u.added[serviceKey{n.ID, n.Agent}]
+		n.New = added && n.Health == pool.Unchecked
 	}
 	u.since = since
 	return found
