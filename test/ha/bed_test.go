@@ -3,6 +3,7 @@
 package ha
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -155,10 +156,39 @@ func (b *bed) lead(t *testing.T, h host) {
 	}
 	id := strings.TrimSpace(h.sh(t, "cat /var/lib/consul/node-id"))
 	harness.Eventually(t, time.Minute, "it leads", func() error {
-		_, err := h.consul("POST", "/v1/operator/raft/transfer-leader?id="+id) // refused until it votes
-		harness.Keep(2 * time.Second)                                          // for the election
+		_, err := h.consul("POST", "/v1/operator/raft/transfer-leader?id="+id)
+		harness.Keep(2 * time.Second) // for the election
 		if now := b.leader(t); now != h {
 			return errors.Join(err, fmt.Errorf("%s leads", now.name))
+		}
+		return nil
+	})
+}
+
+// waitVoters waits until every server votes. Consul's leader takes back one that it had removed within a minute, and lets it vote
+// ten seconds later; until then the death of another one would be a second fault.
+func (b *bed) waitVoters(t *testing.T) {
+	t.Helper()
+	harness.Eventually(t, 3*time.Minute, "every server votes", func() error {
+		out, err := b.hosts[0].consul("GET", "/v1/operator/autopilot/health")
+		if err != nil {
+			return err
+		}
+		var health struct {
+			Healthy bool
+			Servers []struct{ Voter bool }
+		}
+		if err := json.Unmarshal([]byte(out), &health); err != nil {
+			return fmt.Errorf("%q: %w", out, err)
+		}
+		voters := 0
+		for _, s := range health.Servers {
+			if s.Voter {
+				voters++
+			}
+		}
+		if !health.Healthy || voters != len(b.hosts) {
+			return fmt.Errorf("%d of %d vote, healthy: %t", voters, len(b.hosts), health.Healthy)
 		}
 		return nil
 	})

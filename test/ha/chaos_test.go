@@ -104,6 +104,7 @@ func TestChaosHA(t *testing.T) {
 func (r row) run(t *testing.T, b *bed, seen *result) {
 	t.Log(r.fault)
 	b.mend(t)
+	b.waitVoters(t)
 	b.hit = map[string]time.Time{}
 	if r.before != nil {
 		r.before(t, b)

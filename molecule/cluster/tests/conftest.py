@@ -76,6 +76,10 @@ class Cluster:
             return ""
         return next((check["Status"] for check in checks if check["CheckID"] == "serfHealth"), "")
 
+    def catalog_id(self, host):
+        """The ID of the agent that has the host's name in Consul's catalog."""
+        return json.loads(self.api(host, f"catalog/node/{host}"))["Node"]["ID"]
+
     def secrets(self, host):
         return self.sh(host, "cd /etc/consul && sha256sum consul_master_token consul_agent_token consul_handler_token consul_key ca.pem")
 

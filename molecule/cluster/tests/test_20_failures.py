@@ -74,16 +74,21 @@ def test_haproxy_starts_without_the_addresses_of_the_host(cluster):
     assert "bind *:10000" in configuration
 
 
-def test_the_first_host_of_the_inventory_is_replaced(cluster, play):
-    first = HOSTS[0]
-    secrets = cluster.secrets(HOSTS[1])
-    cluster.remove(first)
-    cluster.create(first)
+def test_a_majority_of_the_hosts_is_replaced(cluster, play):
+    """Among them the inventory's first. Consul loses its quorum, so nobody notices in its catalog that the old agents have died."""
+    survivor, *new = HOSTS[1], HOSTS[0], HOSTS[2]
+    secrets = cluster.secrets(survivor)
+    for host in new:
+        cluster.remove(host)
+    for host in new:
+        cluster.create(host)
+    cluster.start_node(HOSTS[2], "node")
     play()
-    assert cluster.secrets(first) == secrets
     for host in HOSTS:
         wait_for(f"{host} sees a healthy cluster", lambda h=host: cluster.healthy(h), seconds=120)
         wait_for(f"{host} serves the node", lambda h=host: NODE in cluster.up(h))
+        wait_for(f"{host} is in the catalog", lambda h=host: cluster.catalog_id(h) == cluster.sh(h, "cat /var/lib/consul/node-id"), seconds=120)
+        assert cluster.secrets(host) == secrets
 
 
 def test_a_host_with_other_secrets_is_refused(cluster, play):
