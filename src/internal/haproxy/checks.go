@@ -96,7 +96,7 @@ func parseCheck(f [len(checkColumns)]string) (s CheckedServer, err error) {
 			continue
 		}
 		if n[i], err = strconv.Atoi(text); err != nil {
-			return s, fmt.Errorf("%s: %q is not a number", s.ID, printable(text))
+			return s, fmt.Errorf("%s: %q is not a number", s.ID, Printable(text))
 		}
 	}
 	s.Retries, s.Since = n[0]+n[1], time.Duration(n[2])*time.Second
@@ -107,17 +107,17 @@ func parseCheck(f [len(checkColumns)]string) (s CheckedServer, err error) {
 		s.State = CheckOff
 	}
 	s.Code, s.Running = strings.CutPrefix(f[6], "* ")
-	s.Reason = printable(f[8])
+	s.Reason = Printable(f[8])
 	if f[7] != "" {
-		s.Reason += ": " + printable(f[7])
+		s.Reason += ": " + Printable(f[7])
 	}
 	s.Addr, _ = netip.ParseAddrPort(f[9]) // a server without an address is nobody's
 	return s, nil
 }
 
-// printable makes what a node may have written fit for a log line.
-func printable(s string) string {
-	const most = 160
+// Printable makes foreign text fit for a log line: short, printable, on one line.
+func Printable(s string) string {
+	const most = 100
 	if len(s) > most {
 		s = s[:most] + "…"
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 	"github.com/nuriel77/iri-lb-haproxy/src/internal/nodecheck"
 )
 
@@ -38,7 +39,7 @@ func readCheck(entry *api.ServiceEntry, found *problems) *Check {
 	}
 	interval, err := time.ParseDuration(text)
 	if err != nil || interval < time.Second || interval > time.Hour {
-		found.add("check interval (Meta "+MetaInterval+")", fmt.Errorf("%q is not a time from 1s to 1h", clip(text)), DefaultInterval.String()+" holds")
+		found.add("check interval (Meta "+MetaInterval+")", fmt.Errorf("%q is not a time from 1s to 1h", haproxy.Printable(text)), DefaultInterval.String()+" holds")
 		return c
 	}
 	c.Interval = interval
@@ -52,7 +53,7 @@ func (o Options) Validate(service *api.AgentService) error {
 		Node: &api.Node{Node: CatalogNode}, Service: service,
 	})
 	var errs []error
-	if clip(service.ID) != service.ID {
+	if haproxy.Printable(service.ID) != service.ID {
 		errs = append(errs, errors.New("id: longer than 100 bytes, or not printable"))
 	}
 	for _, p := range found {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"github.com/nuriel77/iri-lb-haproxy/src/internal/haproxy"
 )
 
 const (
@@ -157,7 +159,7 @@ func (c *Client) query(ctx context.Context, params url.Values) (Snapshot, error)
 		return Snapshot{}, fmt.Errorf("read Consul's answer for service %q: %w", c.service, err)
 	case resp.StatusCode != http.StatusOK:
 		return Snapshot{}, fmt.Errorf("query Consul for service %q: HTTP %d: %s%s",
-			c.service, resp.StatusCode, clip(strings.TrimSpace(string(body))), c.tokenHint(resp.StatusCode))
+			c.service, resp.StatusCode, haproxy.Printable(strings.TrimSpace(string(body))), c.tokenHint(resp.StatusCode))
 	case len(body) > maxAnswer:
 		return Snapshot{}, fmt.Errorf("Consul's answer for service %q is longer than %d MiB", c.service, maxAnswer>>20)
 	}

@@ -45,7 +45,7 @@ func (p parser) parse(entry *api.ServiceEntry) (Node, []Problem, bool) {
 	if entry == nil || entry.Service == nil || entry.Node == nil {
 		return Node{}, []Problem{{Field: "service", Reason: "half an entry; skipped"}}, false
 	}
-	found := &problems{service: clip(entry.Service.ID), node: clip(entry.Node.Node)}
+	found := &problems{service: haproxy.Printable(entry.Service.ID), node: haproxy.Printable(entry.Node.Node)}
 	n := Node{Node: pool.Node{ID: found.service, Health: health(entry.Checks)}, Agent: found.node}
 	if err := p.locate(&n, entry); err != nil {
 		found.add("address", err, "the service is skipped")
@@ -81,7 +81,7 @@ func (p parser) locate(n *Node, entry *api.ServiceEntry) error {
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
 		if n.Host, err = hostname(text); err != nil {
-			return fmt.Errorf("%q is neither an IP address nor a host name", clip(text))
+			return fmt.Errorf("%q is neither an IP address nor a host name", haproxy.Printable(text))
 		}
 		n.SNI = n.Host
 		n.Addr = netip.AddrPortFrom(netip.Addr{}, uint16(port))
@@ -111,7 +111,7 @@ var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 func (p parser) checkAddr(addr netip.AddrPort) error {
 	ip := addr.Addr()
 	if ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() || ip == broadcast {
-		return fmt.Errorf("%q is not the address of a single host", clip(ip.String()))
+		return fmt.Errorf("%q is not the address of a single host", haproxy.Printable(ip.String()))
 	}
 	if addr == pool.Placeholder {
 		return fmt.Errorf("%s marks an empty slot", addr)
@@ -229,13 +229,4 @@ func (s settings) share(n Node, entry *api.ServiceEntry, in pool.Health) Share {
 	weigh(&n, entry, &problems{}) // what is wrong is found elsewhere
 	s.apply(&n)
 	return Share{n.Weight, n.Reduced}
-}
-
-// clip makes foreign text fit for a log line: short, printable, on one line.
-func clip(s string) string {
-	const most = 100
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return strings.Trim(strconv.Quote(s), `"`)
 }

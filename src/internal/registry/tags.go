@@ -81,7 +81,7 @@ func (p parser) read(entry *api.ServiceEntry, found *problems) settings {
 	var given []keyValue
 	for key, value := range entry.Service.Meta {
 		if name, ok := strings.CutPrefix(key, metaPrefix); ok {
-			given = append(given, keyValue{"Meta " + clip(key), name, value, false})
+			given = append(given, keyValue{"Meta " + haproxy.Printable(key), name, value, false})
 		}
 	}
 	for _, text := range entry.Service.Tags {
@@ -91,10 +91,10 @@ func (p parser) read(entry *api.ServiceEntry, found *problems) settings {
 		}
 		key, value, ok := strings.Cut(name, "=")
 		if !ok {
-			found.add("tag "+clip(text), errors.New("no '=' in it, write haproxy.<key>=<value>"), ignored)
+			found.add("tag "+haproxy.Printable(text), errors.New("no '=' in it, write haproxy.<key>=<value>"), ignored)
 			continue
 		}
-		given = append(given, keyValue{"tag " + clip(text), key, value, true})
+		given = append(given, keyValue{"tag " + haproxy.Printable(text), key, value, true})
 	}
 	s := settings{pools: []string{DefaultPool}, scheme: "http", verify: true}
 	for _, t := range p.tags {
@@ -153,7 +153,7 @@ func (s *settings) setPools(pools []string, value string) error {
 		if slices.Contains(pools, name) {
 			known = append(known, name)
 		} else {
-			unknown = append(unknown, strconv.Quote(clip(name)))
+			unknown = append(unknown, strconv.Quote(haproxy.Printable(name)))
 		}
 	}
 	if len(known) > 0 {
