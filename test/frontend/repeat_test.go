@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,9 +69,9 @@ var failures = map[string]func(net.Conn){
 // oneTry is how long a node may take for each of the commands below.
 const oneTry = time.Second
 
-func classes(name string, repeat bool, commands ...string) harness.Vars {
+func classes(name string, commands ...string) harness.Vars {
 	return harness.Vars{"haproxy_command_classes": []any{
-		map[string]any{"name": name, "commands": commands, "try_timeout": oneTry.String(), "repeat": repeat},
+		map[string]any{"name": name, "commands": commands, "try_timeout": oneTry.String(), "repeat": true},
 	}}
 }
 
@@ -78,7 +79,7 @@ func TestRequestThatOneNodeFailsIsAnsweredByAnother(t *testing.T) {
 	for name, fail := range failures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := startPools(t, classes("reading", true, "getNodeInfo", "broadcastTransactions")) // each has a budget
+			p := startPools(t, classes("reading", "getNodeInfo", "broadcastTransactions")) // each has a budget
 			s := startSick(t, fail)
 			p.Serve(t, harness.Backend, 2, s.addr)
 			for _, body := range []string{info, `{"command":"broadcastTransactions","trytes":["ABC"]}`} {
@@ -88,6 +89,7 @@ func TestRequestThatOneNodeFailsIsAnsweredByAnother(t *testing.T) {
 					p.requireServed(t, "", body, toDefault)
 				}
 			}
+			assert.Equal(t, strconv.FormatInt(int64(s.tries.Load()), 10), p.Stat(t, harness.Backend, "http2")["wredis"], "each was repeated elsewhere")
 		})
 	}
 }
@@ -110,7 +112,10 @@ func TestPageOfProxyBeforeNodeBecomesAnErrorThatWalletsUnderstand(t *testing.T) 
 
 // A node may have begun to work. Only what nothing was sent for is repeated.
 func TestProofOfWorkAndUnknownCommandsAreNotRepeated(t *testing.T) {
-	p := startPools(t, classes("reading", true, "getNodeInfo"))
+	p := startPools(t, harness.Vars{"haproxy_command_classes": []any{
+		map[string]any{"name": "reading", "commands": []string{"getNodeInfo"}, "try_timeout": oneTry.String(), "repeat": true},
+		map[string]any{"name": "pow", "commands": []string{"attachToTangle"}, "try_timeout": oneTry.String(), "repeat": "no"}, // a text
+	}})
 	for backend, body := range map[string]string{
 		harness.PoWBackend: `{"command":"attachToTangle"}`, harness.Backend: `{"command":"somethingNew"}`,
 	} {
@@ -126,6 +131,23 @@ func TestProofOfWorkAndUnknownCommandsAreNotRepeated(t *testing.T) {
 		}
 		assert.EqualValues(t, s.tries.Load(), failed, body)
 	}
+}
+
+func TestNothingIsRepeatedAboveTheRate(t *testing.T) {
+	p := startPools(t, harness.Vars{"haproxy_repeat_max_rate": 1})
+	for range 11 { // in ten seconds
+		p.requireServed(t, "", info, toDefault)
+	}
+	s := startSick(t, failures["no answer"])
+	p.Serve(t, harness.Backend, 2, s.addr)
+	failed := 0
+	for sent := 0; s.tries.Load() < 3; sent++ {
+		require.Less(t, sent, 200, "the node that fails is tried")
+		if p.from(t, "", info).status != http.StatusOK {
+			failed++
+		}
+	}
+	assert.EqualValues(t, s.tries.Load(), failed)
 }
 
 // Without a budget a pool that fails everything would get four times as many requests.
@@ -167,9 +189,11 @@ func TestHAProxysCheckSaysWhatIsWrongWithNode(t *testing.T) {
 		"in sync":         {answer(200, milestones("100", "100")), ""},
 		"a little behind": {answer(200, milestones("100", "97")), ""},
 		"ahead":           {answer(200, milestones("100", "101")), ""},
+		"far ahead":       {answer(200, milestones("100", "110")), ""},
 		"behind":          {answer(200, milestones("100", "96")), "4 milestones behind (haproxy_max_behind: 3)"},
-		"no milestone":    {answer(200, `{"error":"the database is closed","duration":0}`), "milestones behind"},
-		"texts":           {answer(200, milestones(`"100"`, `"90"`)), "milestones behind"},
+		"no milestone":    {answer(200, `{"error":"the database is closed","duration":0}`), "has no latestMilestoneIndex"},
+		"texts":           {answer(200, milestones(`"100"`, `"90"`)), "has no latestMilestoneIndex"},
+		"one milestone":   {answer(200, `{"latestMilestoneIndex":100}`), "has no latestSolidSubtangleMilestoneIndex"},
 		"half an object":  {answer(200, milestones("100", "100")[:60]), "not a whole JSON object"},
 		"cut off":         {says("HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n" + milestones("100", "100")[:60]), "not a whole JSON object"},
 		"wrong JSON":      {answer(200, milestones("100", "100")+"}"), "not a whole JSON object"},

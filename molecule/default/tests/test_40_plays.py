@@ -34,9 +34,9 @@ WRONG = {
                '2 pools with the backend \\"iri_back\\"', "The pools without a route are default, marked;"]),
     "classes of commands": (["-e", json.dumps({"haproxy_command_classes": [
                   {"name": "reading", "commands": ["get tips"], "try_timeout": "5", "repeat": True},
-                  {"name": "pow", "commands": ["attachToTangle"], "try_timeout": "10m", "repeat": True}]})],
+                  {"name": "pow", "commands": ["attachToTangle", "interruptAttachingToTangle"], "try_timeout": "10m", "repeat": True}]})],
               ['haproxy_command_classes, \\"reading\\": try_timeout is \\"5\\"', '\\"get tips\\" is not a command',
-               '\\"pow\\": attachToTangle with repeat: true']),
+               '\\"pow\\": attachToTangle with repeat: true', '\\"pow\\": interruptAttachingToTangle with repeat: true']),
     "a key of a pool": (["-e", json.dumps({"haproxy_more_pools": [{"name": "archive", "slot": 3}]})],
                         ["haproxy_more_pools", "backend, max_connections, slots", "slot"]),
     "slots of all pools": (["-e", json.dumps({"haproxy_more_pools": [

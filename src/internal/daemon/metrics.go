@@ -74,7 +74,7 @@ func newMetrics() *metrics {
 		waiting:          gauges("nodes_waiting", "Nodes that wait for a free slot, by socket and pool.", "socket", "pool"),
 		slots:            gauges("slots", "Slots, by socket, pool, kind and state (ready, drain, maint, free).", "socket", "pool", "kind", "state"),
 		checks:           counter("node_checks_total", "Checks that this host made, of nodes in the catalog and of new nodes, by verdict (passing, warning, critical).", "verdict"),
-		retries:          counter("node_retries_total", "Requests that HAProxy repeated because an attempt on this node failed.", "socket", "pool", "node"),
+		retries:          counter("node_retries_total", "Requests that HAProxy repeated on another node because this one failed them.", "socket", "pool", "node"),
 		ejections:        counter("node_ejections_total", "How often HAProxy's own check took the node out of service, by its result.", "socket", "pool", "node", "reason"),
 		ejected:          gauges("nodes_ejected", "Nodes that HAProxy's own checks have taken out of service.", "socket", "pool"),
 		readmitted:       gauges("nodes_readmitted", "Nodes in service without HAProxy's check, because it would have ejected too many.", "socket", "pool"),

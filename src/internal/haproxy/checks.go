@@ -35,7 +35,8 @@ type CheckedServer struct {
 	Running bool
 	// Since is how long ago the server went up or down, in whole seconds.
 	Since time.Duration
-	// Retries counts the requests that were repeated, on this server or on another one, since HAProxy was started.
+	// Retries counts the requests that were repeated on another server, since HAProxy was started. (HAProxy's "wretr" counts
+	// the same repetition once more if the connection had been made.)
 	Retries int
 }
 
@@ -50,7 +51,7 @@ var FailureCodes = []string{"SOCKERR", "L4CON", "L4TOUT", "L6RSP", "L6TOUT", "L7
 
 // checkColumns are the columns that ParseChecks reads.
 var checkColumns = [...]string{
-	"pxname", "svname", "wretr", "wredis", "status", "lastchg", "check_status", "last_chk", "check_desc", "addr",
+	"pxname", "svname", "wredis", "status", "lastchg", "check_status", "last_chk", "check_desc", "addr",
 }
 
 // ParseChecks reads the servers that are not in maintenance from an answer of "show stat".
@@ -60,7 +61,7 @@ func ParseChecks(text string) ([]CheckedServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	svname, status, all := col[1], col[4], slices.Max(col)+1
+	svname, status, all := col[1], col[3], slices.Max(col)+1
 	var servers []CheckedServer
 	var rec []string
 	for line := range records(rest) {
@@ -90,8 +91,8 @@ func parseCheck(f [len(checkColumns)]string) (s CheckedServer, err error) {
 	if s.ID, err = NewServerID(f[0], f[1]); err != nil {
 		return s, err
 	}
-	var n [3]int
-	for i, text := range []string{f[2], f[3], f[5]} {
+	var n [2]int
+	for i, text := range []string{f[2], f[4]} {
 		if text == "" {
 			continue
 		}
@@ -99,19 +100,19 @@ func parseCheck(f [len(checkColumns)]string) (s CheckedServer, err error) {
 			return s, fmt.Errorf("%s: %q is not a number", s.ID, Printable(text))
 		}
 	}
-	s.Retries, s.Since = n[0]+n[1], time.Duration(n[2])*time.Second
+	s.Retries, s.Since = n[0], time.Duration(n[1])*time.Second
 	switch {
-	case strings.HasPrefix(f[4], "DOWN"):
+	case strings.HasPrefix(f[3], "DOWN"):
 		s.State = CheckDown
-	case f[4] == "no check":
+	case f[3] == "no check":
 		s.State = CheckOff
 	}
-	s.Code, s.Running = strings.CutPrefix(f[6], "* ")
-	s.Reason = Printable(f[8])
-	if f[7] != "" {
-		s.Reason += ": " + Printable(f[7])
+	s.Code, s.Running = strings.CutPrefix(f[5], "* ")
+	s.Reason = Printable(f[7])
+	if f[6] != "" {
+		s.Reason += ": " + Printable(f[6])
 	}
-	s.Addr, _ = netip.ParseAddrPort(f[9]) // a server without an address is nobody's
+	s.Addr, _ = netip.ParseAddrPort(f[8]) // a server without an address is nobody's
 	return s, nil
 }
 

@@ -87,7 +87,7 @@ func TestChecksAreReadByColumnNames(t *testing.T) {
 		"iri_back,BACKEND,0,,0,2,3,UP,9,,,,,\n\n")
 	require.NoError(t, err)
 	assert.Equal(t, []CheckedServer{
-		{ID: server(t, "http1"), Addr: netip.MustParseAddrPort("127.0.0.11:14265"), Code: "L7OK", Reason: "Layer7 check passed", Since: 9 * time.Second, Retries: 5},
+		{ID: server(t, "http1"), Addr: netip.MustParseAddrPort("127.0.0.11:14265"), Code: "L7OK", Reason: "Layer7 check passed", Since: 9 * time.Second, Retries: 3},
 		{
 			ID: server(t, "http3"), Addr: netip.MustParseAddrPort("[::1]:80"), State: CheckDown, Code: "L7STS", Since: 70 * time.Second,
 			Reason: `Layer7 wrong status: HTTP/1.1 500 \"x\",\n\x1b[1m\xff`,
@@ -112,7 +112,7 @@ func TestWhatANodeAnswersDoesNotSpoilTheOtherLines(t *testing.T) {
 func TestOddAnswersWithChecksAreErrors(t *testing.T) {
 	for _, text := range []string{
 		"", "No such proxy.\n", "# pxname,svname\n", checkHeader + "iri_back,http1,0,,0,0,0,UP\n",
-		checkHeader + "iri_back,http1,0,,0,0,0,UP,9,L7OK,\"x,y,z,\n", checkHeader + "iri_back,http1,0,,0,x,0,UP,9,L7OK,,,127.0.0.1:1,\n",
+		checkHeader + "iri_back,http1,0,,0,0,0,UP,9,L7OK,\"x,y,z,\n", checkHeader + "iri_back,http1,0,,0,0,x,UP,9,L7OK,,,127.0.0.1:1,\n",
 		checkHeader + "iri;back,http1,0,,0,0,0,UP,9,L7OK,,,127.0.0.1:1,\n",
 	} {
 		_, err := ParseChecks(text)

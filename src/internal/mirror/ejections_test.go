@@ -94,7 +94,11 @@ func TestTheReasonIsAwaitedWhileTheNextCheckRuns(t *testing.T) {
 		then func(w *world)
 		want string
 	}{
-		"it ends":                      {func(w *world) { w.eject("10.0.0.2", behind); w.poll() }, `reason="Layer7 invalid response: behind by 10 milestones"`},
+		"it ends": {func(w *world) { w.eject("10.0.0.2", behind); w.poll() }, `reason="Layer7 invalid response: behind by 10 milestones"`},
+		"the next one passes": {func(w *world) {
+			w.eject("10.0.0.2", haproxytest.Check{Status: "L7OK", Desc: "Layer7 check passed"})
+			w.polls(reasonTimeout)
+		}, `reason="Layer7 invalid response"`},
 		"it takes too long":            {func(w *world) { w.polls(reasonTimeout) }, `reason="Layer7 invalid response"`},
 		"the node has returned before": {func(w *world) { w.haproxy.Return(w.slot("10.0.0.2").ID.String()); w.poll() }, `reason="Layer7 invalid response"`},
 	} {
@@ -168,7 +172,7 @@ func TestNoMoreThanTheShareOfAPoolIsEjected(t *testing.T) {
 	for _, addr := range w.standing(pool.Readmitted) {
 		assert.True(t, w.slot(addr).Up)
 	}
-	assert.Equal(t, 1, w.logged("more than 50 % of pool default is ejected; 1 nodes stay in service without HAProxy's check"))
+	assert.Equal(t, 1, w.logged("more than 50 % of pool default fails HAProxy's check; the others stay in service without it"))
 	w.poll()
 	assert.Equal(t, [2]int{2, 3}, [2]int{w.observer.checks.Ejected, w.observer.checks.Readmitted})
 
@@ -254,6 +258,38 @@ func TestANodeThatAnswersAndFailsTheCheckIsTriedLessAndLessOften(t *testing.T) {
 	require.Eventually(t, func() bool { w.poll(); return !w.slot("10.0.0.1").CheckDisabled }, time.Minute, time.Microsecond)
 	w.polls(trialTime + time.Second) // this time the check passes
 	assert.Equal(t, 1, w.logged(returnedLine))
+}
+
+// All nodes are behind: they answer the handler, and HAProxy's check fails.
+func TestHalfOfTheReadmittedNodesServeWhileOthersAreOnTrial(t *testing.T) {
+	const count = 8
+	w := checkedWorld(t, count)
+	w.answers = map[netip.AddrPort]bool{}
+	for i := range count {
+		w.answers[node(fmt.Sprintf("10.0.0.%d", i+1)).Addr] = true
+	}
+	tried := map[haproxy.ServerID]bool{}
+	for range time.Minute / tick {
+		for _, s := range w.haproxy.Servers("iri_back") {
+			w.haproxy.Eject(s.ID.String(), behind) // no effect while its check is off
+		}
+		serving := 0
+		for _, s := range w.haproxy.Serving("iri_back") {
+			if s.Up {
+				serving++
+			}
+		}
+		if w.observer.checks.Readmitted > 0 {
+			require.GreaterOrEqual(t, serving, count/4)
+		}
+		w.poll()
+		for id, f := range w.ejections.slots["default"] {
+			if f.trial {
+				tried[id] = true
+			}
+		}
+	}
+	assert.GreaterOrEqual(t, len(tried), count/2)
 }
 
 func TestAReadmittedNodeLeavesByConsulsWordWithItsCheckOnAgain(t *testing.T) {

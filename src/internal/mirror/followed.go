@@ -67,7 +67,7 @@ func (f *followed) update(s haproxy.CheckedServer, now time.Time) {
 	case f.Standing != pool.Ejected:
 		f.Standing, f.Ejected, f.failed = pool.Ejected, now.Add(-s.Since), s
 		f.open, f.told = true, false
-	case f.failed.Running:
+	case f.failed.Running && s.Failed():
 		f.failed = s
 	}
 }

@@ -190,8 +190,7 @@ func (m *Mirror) syncSnapshot(ctx context.Context) error {
 	return m.awaitHeld(ctx)
 }
 
-// heldTimeout is how long Sync waits for HAProxy's own check of a node, which comes within its interval, before it leaves a
-// slot that should leave in service until the next call.
+// heldTimeout is how long Sync waits for two checks of a node by HAProxy, which let it in, before it leaves a slot that should leave in service until the next call.
 const heldTimeout = 12 * time.Second
 
 // awaitHeld reconciles until no slot is held: nobody else would free it before the next change in Consul.

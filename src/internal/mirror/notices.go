@@ -188,6 +188,6 @@ func (n *notices) exceeded(p Pool, readmitted, nodes, percent int) {
 		n.log.Info("HAProxy's checks decide on every node of the pool again", "pool", p.Name)
 		return
 	}
-	n.log.Warn(fmt.Sprintf("more than %d %% of pool %s is ejected; %d nodes stay in service without HAProxy's check", percent, p.Name, readmitted),
+	n.log.Warn(fmt.Sprintf("more than %d %% of pool %s fails HAProxy's check; the others stay in service without it", percent, p.Name),
 		"pool", p.Name, "nodes_in_service", nodes)
 }

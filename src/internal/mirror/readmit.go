@@ -15,10 +15,8 @@ import (
 func (m *Mirror) correct(ctx context.Context, p Pool, proven []pool.In) error {
 	slots := m.ejections.slots[p.Name]
 	readmit, release := pool.Readmit(standings(slots), m.opts.MaxEjectedPercent)
-	for _, in := range proven {
-		if f := slots[in.Slot]; f != nil && f.addr == in.Addr && !slices.Contains(release, in.Slot) {
-			release = append(release, in.Slot)
-		}
+	if len(release) == 0 {
+		release = trials(slots, proven)
 	}
 	if len(readmit)+len(release) == 0 {
 		return nil
@@ -47,6 +45,28 @@ func (m *Mirror) correct(ctx context.Context, p Pool, proven []pool.In) error {
 		}
 	}
 	return nil
+}
+
+// trials chooses, of the readmitted nodes that answer, those on which HAProxy's check may decide again. At most half of the
+// readmitted nodes are on trial at a time: the check may fail all of them at once, and nobody would serve.
+func trials(slots map[haproxy.ServerID]*followed, proven []pool.In) (chosen []haproxy.ServerID) {
+	readmitted, running := 0, 0
+	for _, f := range slots {
+		switch {
+		case f.trial:
+			running++
+		case f.Standing == pool.Readmitted:
+			readmitted++
+		}
+	}
+	most := max(1, (readmitted+running)/2)
+	for _, in := range proven {
+		if f := slots[in.Slot]; running < most && f != nil && f.addr == in.Addr && f.Standing == pool.Readmitted {
+			chosen = append(chosen, in.Slot)
+			running++
+		}
+	}
+	return chosen
 }
 
 // tellHAProxy sends commands, and calls done when HAProxy has taken all of them. The error is that of the connection.

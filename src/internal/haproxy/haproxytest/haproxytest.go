@@ -459,7 +459,7 @@ func (h *HAProxy) stat(backend string) string {
 		if s.CheckDisabled {
 			check = Check{}
 		}
-		fmt.Fprintf(&out, "%s,%s,%d,0,%d,0,%d,%d,0,%s,%d,%s,%s,%s,%s,\n", backend, s.ID.Name(), s.Queued, s.Busy-s.Queued, s.MaxConn,
+		fmt.Fprintf(&out, "%s,%s,%d,0,%d,0,%d,0,%d,%s,%d,%s,%s,%s,%s,\n", backend, s.ID.Name(), s.Queued, s.Busy-s.Queued, s.MaxConn,
 			h.Retries[s.ID.String()], statStatus(s), int(s.Since.Seconds()), check.Status, quoted(check.Last), check.Desc, s.Addr)
 	}
 	fmt.Fprintf(&out, "%s,BACKEND,%d,0,0,0,200,0,0,UP,0,,,,,\n", backend, h.Queued[backend])
