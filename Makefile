@@ -114,7 +114,7 @@ bench: setup ## Measure against other ways, and write docs/performance.md (half 
 	@RUN="$${RUN:-^TestBench(Idle)?$$}" tools/go-test.sh -count=1 -v -tags integration -timeout 90m $(GO_TEST_FLAGS) -- ./test/bench
 
 .PHONY: bench-front
-bench-front: setup ## Measure the front end beside a bare HAProxy, into docs/performance.md (five minutes)
+bench-front: setup ## Measure the front end beside a bare HAProxy and an older one, into docs/performance.md (8 minutes)
 	@RUN='^TestBenchFrontend$$' tools/go-test.sh -count=1 -v -tags integration -timeout 30m $(GO_TEST_FLAGS) -- ./test/bench
 
 .PHONY: attack
