@@ -8,7 +8,7 @@ import (
 )
 
 // pairRounds: for each size of bodies, how many pairs of rounds the front end and the older one get.
-var pairRounds = []struct{ size, times int }{{1000, 24}, {270_000, 12}}
+var pairRounds = []struct{ size, times int }{{1000, 20}, {270_000, 10}}
 
 const pairLasts = time.Second
 

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -19,6 +20,10 @@ import (
 const (
 	// wallets is how many connections send requests concurrently.
 	wallets = 32
+	// rateKnown is when HAProxy knows the rate of requests, and no longer keeps a copy of each if it is beyond
+	// haproxy_repeat_max_rate. Bodies up to smallBody are so many that it knows at once.
+	rateKnown = 1200 * time.Millisecond
+	smallBody = 10_000
 	// pace is the moderate rate at which latency is measured, in requests a second.
 	pace = 1000
 )
@@ -58,6 +63,7 @@ func TestBenchFrontend(t *testing.T) {
 	node := quickNode(t)
 	ways := frontWays(t, node)
 	pairs := measurePairs(t, ways.now, ways.before)
+	parts := measureParts(t, node)
 	for _, r := range throughputRounds {
 		for range r.times {
 			inTurn(ways.all, func(w *frontWay) { w.rounds[r.size] = append(w.rounds[r.size], w.measure(t, r.size, r.lasts)) })
@@ -66,7 +72,7 @@ func TestBenchFrontend(t *testing.T) {
 	for range 4 {
 		inTurn(ways.all, func(w *frontWay) { w.paced = append(w.paced, w.atPace(t, 2*time.Second)...) })
 	}
-	text := machine + frontReport(ways.all, pairs)
+	text := machine + frontReport(ways.all, pairs, parts)
 	target.RequireWrite(t, text)
 }
 
@@ -92,7 +98,7 @@ func frontWays(t *testing.T, node string) compared {
 	quiet := startFrontend(t, node, failuresOnly)
 	older := startFrontend(t, node, failuresOnly, harness.WithBase(t))
 	secured := startFrontend(t, node, failuresOnly, harness.WithVars(harness.Vars{"haproxy_https": true}))
-	bare, barePorts := startBare(t, node)
+	bare, barePorts := startBare(t, node, "", "")
 	bareWay := newFrontWay("bare", harness.Local(barePorts[0]), bare.WorkerPID(t))
 	bareTLS := newFrontWay("bare, TLS", harness.Local(barePorts[1]), bareWay.pid)
 	bareTLS.target.tls = trusting(t, bare.WalletsCA())
@@ -130,10 +136,12 @@ func startFrontend(t *testing.T, node string, opts ...harness.Option) *harness.H
 	return h
 }
 
-// bareText is a HAProxy that only forwards: plain, with TLS, and with a log.
+// bareText is a HAProxy that only forwards: plain, with TLS, and with a log. More lines can be put into the sections global
+// and front.
 const bareText = `
 global
     nbthread 1
+%[7]s
     log stdout format short local0
     stats socket %[1]s mode 666 level admin
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
@@ -145,6 +153,7 @@ defaults
 frontend front
     bind 127.0.0.1:%[2]d
     bind 127.0.0.1:%[3]d ssl crt %[6]s alpn h2,http/1.1
+%[8]s
     default_backend nodes
 frontend front_with_a_log
     bind 127.0.0.1:%[4]d
@@ -155,11 +164,11 @@ backend nodes
     server node %[5]s
 `
 
-func startBare(t *testing.T, node string) (*harness.HAProxy, []int) {
+func startBare(t *testing.T, node, global, rules string) (*harness.HAProxy, []int) {
 	t.Helper()
 	h := harness.NewHAProxy(t)
 	ports := harness.FreePorts(t, 3)
-	h.Configure(t, fmt.Sprintf(bareText, h.AdminSocket(), ports[0], ports[1], ports[2], node, h.CertKey()))
+	h.Configure(t, fmt.Sprintf(bareText, h.AdminSocket(), ports[0], ports[1], ports[2], node, h.CertKey(), global, rules))
 	h.Start(t)
 	return h, ports
 }
@@ -172,21 +181,26 @@ func (w *frontWay) measure(t *testing.T, size int, lasts time.Duration) round {
 	defer closeAll(callers)
 	var count atomic.Int64
 	var group errgroup.Group
-	cpu, begun := w.cpu(t), time.Now()
+	ctx, stop := context.WithCancel(context.Background())
 	for _, c := range callers {
 		group.Go(func() error {
-			n := 0
-			defer func() { count.Add(int64(n)) }()
-			for ; time.Since(begun) < lasts; n++ {
+			for ctx.Err() == nil {
 				if err := c.ok(request); err != nil {
 					return err
 				}
+				count.Add(1)
 			}
 			return nil
 		})
 	}
+	if size > smallBody {
+		harness.Keep(rateKnown)
+	}
+	cpu, before, begun := w.cpu(t), count.Load(), time.Now()
+	harness.Keep(lasts)
+	n, used, took := float64(count.Load()-before), w.cpu(t)-cpu, time.Since(begun)
+	stop()
 	require.NoError(t, group.Wait(), w.name)
-	took, used, n := time.Since(begun), w.cpu(t)-cpu, float64(count.Load())
 	return round{rate: n / took.Seconds(), cpu: millis(used) * 1000 / n, busy: used.Seconds() / took.Seconds()}
 }
 
