@@ -84,6 +84,10 @@ chaos-ha: setup ## Break three hosts with a virtual address, and write docs/high
 failures: images-nginx ## Let nodes fail under wallets, beside older settings and nginx, into docs/reliability.md (an hour)
 	@RUN="$${RUN:-^TestFailures$$}" tools/go-test.sh -count=1 -tags integration -timeout 90m -v $(GO_TEST_FLAGS) -- ./test/failures
 
+.PHONY: slow-nodes
+slow-nodes: setup ## Let one node be slow under wallets with each way to balance, into docs/reliability.md (6 minutes)
+	@RUN='^TestSlowNodes$$' tools/go-test.sh -count=1 -tags integration -timeout 30m -v $(GO_TEST_FLAGS) -- ./test/failures
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target, for FUZZ_TIME each (60s)
 	@tools/fuzz.sh
@@ -114,7 +118,7 @@ bench: setup ## Measure against other ways, and write docs/performance.md (half 
 	@RUN="$${RUN:-^TestBench(Idle)?$$}" tools/go-test.sh -count=1 -v -tags integration -timeout 90m $(GO_TEST_FLAGS) -- ./test/bench
 
 .PHONY: bench-front
-bench-front: setup ## Measure the front end beside a bare HAProxy, into docs/performance.md (five minutes)
+bench-front: setup ## Measure the front end beside a bare HAProxy and an older one, into docs/performance.md (9 minutes)
 	@RUN='^TestBenchFrontend$$' tools/go-test.sh -count=1 -v -tags integration -timeout 30m $(GO_TEST_FLAGS) -- ./test/bench
 
 .PHONY: attack

@@ -40,7 +40,7 @@ type attack struct {
 
 func (a *attack) run(t *testing.T) {
 	a.ready(t)
-	wallets := startWallets(a.url)
+	wallets := startWallets(a.url, commands...)
 	harness.Keep(calm)
 	began := time.Now()
 	a.exceptions = sendExceptions(a.url)

@@ -78,7 +78,7 @@ func (c cell) lasts() time.Duration {
 
 func (c cell) run(t *testing.T, seen *result) {
 	c.ready(t)
-	wallets := startWallets(c.url)
+	wallets := startWallets(c.url, commands...)
 	harness.Keep(calm)
 	failing := c.nodes[:c.failing]
 	for _, n := range c.nodes {

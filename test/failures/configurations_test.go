@@ -3,9 +3,6 @@ package failures
 import (
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +43,7 @@ func configurations(run *testing.T) []*configuration {
 	run.Helper()
 	return []*configuration{
 		newHAProxy(run, thisKey, "this commit", "127.0.5."),
-		newHAProxy(run, "base", "before (`"+base+"`)", "127.0.6.", harness.WithTree(baseTree(run))),
+		newHAProxy(run, "base", "before (`"+harness.Base()+"`)", "127.0.6.", harness.WithBase(run)),
 		newNginx(run, "127.0.7."),
 	}
 }
@@ -82,27 +79,6 @@ func register(t *testing.T, bed *harness.Bed, host string) {
 	service.Check.TTL = "24h"
 	require.NoError(t, bed.Agent().ServiceRegister(service))
 	bed.SetHealth(t, host, api.HealthPassing)
-}
-
-// base is the commit before failing nodes were repeated, or what FAILURES_BASE says.
-var base = func() string {
-	if commit := os.Getenv("FAILURES_BASE"); commit != "" {
-		return commit
-	}
-	return "3a8f6d1"
-}()
-
-// baseTree writes what HAProxy's configuration is made from, as of the commit, into a folder.
-func baseTree(t *testing.T) string {
-	t.Helper()
-	folder := t.TempDir()
-	archive := filepath.Join(folder, "base.tar")
-	out, err := exec.Command("git", "-C", harness.Root(), "archive", "--output", archive, base, "--",
-		"templates", "group_vars", "roles/haproxy/vars", "test/harness/testdata").CombinedOutput()
-	require.NoError(t, err, "the commit to compare with, %s, is needed (git fetch --unshallow, or another one in FAILURES_BASE): %s", base, out)
-	out, err = exec.Command("tar", "--extract", "--file", archive, "--directory", folder).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return folder
 }
 
 // haproxy is asked through its runtime API.

@@ -17,7 +17,7 @@ func machine(t *testing.T) string {
 	t.Helper()
 	version := harness.Output("docker", "run", "--rm", "--entrypoint", "nginx", nginxImage, "-v")
 	return harness.DescribeMachine(t, "make failures",
-		fmt.Sprintf("before: HAProxy's configuration as of commit %s", base),
+		fmt.Sprintf("before: HAProxy's configuration as of commit %s", harness.Base()),
 		fmt.Sprintf("nginx: `%s` (%s)", nginxImage, strings.TrimPrefix(version, "nginx version: ")),
 		fmt.Sprintf("times: %s of calm; the fault: %s, where a try takes until its timeout %s, and %s if all nodes fail so; then until the nodes are back, "+
 			"for %s at most", calm, shortFault, longFault, longestFault, recovery))

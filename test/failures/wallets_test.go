@@ -42,7 +42,7 @@ type load struct {
 
 var errCellEnds = errors.New("the cell ends")
 
-func startWallets(url string) *load {
+func startWallets(url string, commands ...command) *load {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	l := &load{url: url, stop: make(chan struct{}), cancel: func() { cancel(errCellEnds) }}
 	for _, c := range commands {

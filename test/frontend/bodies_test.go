@@ -309,6 +309,7 @@ func disguises() []spelling {
 		{"", `{"command":"X"} null`},
 		{"a NUL behind", "{\"command\":\"X\"}\x00"},
 		{"a NUL before", "\x00{\"command\":\"X\"}"},
+		{"bytes before that are in no UTF-8", "\xff\xff{\"command\":\"X\"}"},
 		{"a NUL and another behind", "{\"command\":\"getNodeInfo\"}\x00{\"command\":\"X\"}"},
 		{"", `{"command":"X"`},
 		{"", `{"command":"X`},

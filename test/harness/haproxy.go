@@ -64,11 +64,6 @@ func WithSections(text string) Option {
 	return func(o *options) { o.sections += text }
 }
 
-// WithTree takes the template and the variables from another copy of the repository, such as an older commit.
-func WithTree(folder string) Option {
-	return func(o *options) { o.tree = folder }
-}
-
 // StartHAProxy runs a HAProxy that is configured as it is installed, but for testVars and the options.
 func StartHAProxy(t *testing.T, opts ...Option) *HAProxy {
 	t.Helper()
