@@ -148,8 +148,9 @@ func TestAccessLog(t *testing.T) {
 	lines := p.logged(t,
 		request{source: "127.0.0.51", body: `{"command":"getTips\u0022,\u005c","seed":"SECRET9SEED"}`, header: basic("alice", "SECRET")},
 		request{source: "127.0.0.52", body: `{"command":"getNeighbors","seed":"SECRET9SEED"}`},
-		request{source: "127.0.0.53", body: "SECRET9SEED"})
-	served, refused, unreadable := lines[0], lines[1], lines[2]
+		request{source: "127.0.0.53", body: "SECRET9SEED"},
+		request{source: "127.0.0.57", body: `{"command":"` + strings.Repeat("x", 2000) + `"}`})
+	served, refused, unreadable, long := lines[0], lines[1], lines[2], lines[3]
 	assert.Equal(t, []any{`getTips",\`, "iri_back", "http1", p.nodes[0].addr, 200.0, "--"},
 		[]any{served["command"], served["pool"], served["slot"], served["node"], served["status"], served["end"]})
 	for _, name := range []string{"wait_ms", "connect_ms", "answer_ms", "total_ms", "bytes_in", "bytes_out"} {
@@ -157,6 +158,7 @@ func TestAccessLog(t *testing.T) {
 	}
 	assert.Equal(t, []any{"getNeighbors", 403.0, "PR"}, []any{refused["command"], refused["status"], refused["end"]})
 	assert.Equal(t, 400.0, unreadable["status"])
+	assert.Equal(t, []any{unreadable["command"], 400.0}, []any{long["command"], long["status"]})
 	assert.NotContains(t, p.Container.Logs(t), "SECRET")
 }
 
