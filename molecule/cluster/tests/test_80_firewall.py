@@ -15,8 +15,8 @@ def others(host):
 
 
 def test_without_keepalived_its_protocol_is_closed(cluster, play):
-    cluster.sh(HOSTS[2], "ufw allow 14265/tcp")  # the node, which an operator would have elsewhere
     play("--tags", "keepalived", *ON, "-e", "keepalived_enabled=false")
+    cluster.sh(HOSTS[2], "ufw allow 14265/tcp")  # the node, which an operator would have elsewhere
     assert [rules(cluster, host) for host in HOSTS] == [set()] * 3
 
 
