@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -114,11 +113,10 @@ func (b *bed) wrong() error {
 		return err
 	}
 	slots := map[string]int{}
-	for line := range strings.Lines(text) {
-		const backend, addr, state, admin, weight, port = 1, 4, 5, 6, 7, 18
-		f := strings.Fields(line)
-		if len(f) > port && f[backend] == harness.Backend && f[admin] == "4" && (f[state] == "1" || f[state] == "2") && f[weight] == "1" {
-			slots[f[addr]+":"+f[port]]++
+	for _, s := range harness.ParseServers(text) {
+		up := s["srv_op_state"] == "1" || s["srv_op_state"] == "2" // 1: it starts slowly
+		if up && s["srv_admin_state"] == "4" && s["srv_uweight"] == "1" {
+			slots[s["srv_addr"]+":"+s["srv_port"]]++
 		}
 	}
 	for _, n := range healthyNodes {

@@ -3,7 +3,6 @@ package failures
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -101,10 +100,9 @@ func (h *haproxy) states(backend string) (map[string]string, error) {
 		return nil, err
 	}
 	states := map[string]string{}
-	for line := range strings.Lines(text) {
-		const address, state, port = 4, 5, 18
-		if f := strings.Fields(line); len(f) > port && f[port] == fmt.Sprint(harness.NodePort) {
-			states[f[address]] = f[state]
+	for _, s := range harness.ParseServers(text) {
+		if s["srv_port"] == fmt.Sprint(harness.NodePort) {
+			states[s["srv_addr"]] = s["srv_op_state"]
 		}
 	}
 	return states, nil

@@ -205,15 +205,13 @@ func (h host) serving() (map[string]int, error) {
 
 func parseServing(text string) map[string]int {
 	slots := map[string]int{}
-	for line := range strings.Lines(text) {
-		const addr, state, admin = 4, 5, 6
-		const outOfService = 0x01 | 0x08 // maintenance, drain
-		f := strings.Fields(line)
-		if len(f) <= admin || f[state] != "1" && f[state] != "2" { // 1: it starts slowly
+	for _, s := range harness.ParseServers(text) {
+		const outOfService = 0x01 | 0x08                             // maintenance, drain
+		if !slices.Contains([]string{"1", "2"}, s["srv_op_state"]) { // 1: it starts slowly
 			continue
 		}
-		if flags, err := strconv.Atoi(f[admin]); err == nil && flags&outOfService == 0 {
-			slots[f[addr]]++
+		if flags, err := strconv.Atoi(s["srv_admin_state"]); err == nil && flags&outOfService == 0 {
+			slots[s["srv_addr"]]++
 		}
 	}
 	return slots

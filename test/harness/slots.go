@@ -167,22 +167,32 @@ func (h *HAProxy) ServerState(t *testing.T, backend, name string) map[string]str
 	t.Helper()
 	text, err := h.Command("show servers state " + backend)
 	require.NoError(t, err)
+	for _, row := range ParseServers(text) {
+		if row["srv_name"] == name {
+			return row
+		}
+	}
+	t.Fatalf("no server %s/%s", backend, name)
+	return nil
+}
+
+// ParseServers reads the rows of "show servers state", each by the names of the columns.
+func ParseServers(text string) (rows []map[string]string) {
 	var columns []string
 	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
 		if names, ok := strings.CutPrefix(line, "# "); ok {
 			columns = strings.Fields(names)
 			continue
 		}
-		if len(fields) < 4 || len(columns) == 0 || fields[3] != name {
+		fields := strings.Fields(line)
+		if len(columns) == 0 || len(fields) < len(columns) {
 			continue
 		}
-		row := map[string]string{}
-		for i, column := range columns[:min(len(columns), len(fields))] {
+		row := make(map[string]string, len(columns))
+		for i, column := range columns {
 			row[column] = fields[i]
 		}
-		return row
+		rows = append(rows, row)
 	}
-	t.Fatalf("no server %s/%s", backend, name)
-	return nil
+	return rows
 }
