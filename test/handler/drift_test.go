@@ -66,10 +66,11 @@ func TestHAProxysCheckChangedByHandIsPutBack(t *testing.T) {
 			_, err := b.Command(command)
 			require.NoError(t, err)
 			require.Error(t, checkIsOurs(b.ServerState(t, harness.Backend, name)), "HAProxy has taken the command")
-			harness.Eventually(t, 5*b.Config.ResyncInterval, "it is put back", func() error {
+			// The pool's only node serves meanwhile, and its check is switched on later the more often it has failed. A check that
+			// is off already when it is switched off is not put back before that.
+			harness.Eventually(t, time.Minute, "it is put back", func() error {
 				return checkIsOurs(b.ServerState(t, harness.Backend, name))
 			})
-			// The pool's only node serves meanwhile, and its check is switched on later the more often it has failed.
 			harness.Eventually(t, time.Minute, "HAProxy checks it again", func() error {
 				if got := b.Slots(t, harness.Backend)[addr].Status; got != harness.Up.Status {
 					return fmt.Errorf("it is %q", got)

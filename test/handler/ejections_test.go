@@ -68,7 +68,7 @@ func TestHalfOfThePoolStaysInServiceWhenHAProxysChecksOfAllFail(t *testing.T) {
 		harness.SetNode(t, n, `{"fault": "bare-500"}`)
 	}
 	waitStatus(t, b, 5*time.Second, map[string]int{"DOWN": 2, "no": 2})
-	b.WaitLog(t, "more than 50 % of pool default is ejected")
+	b.WaitLog(t, "more than 50 % of pool default fails HAProxy's check")
 	// The resync every 2 s leaves it so.
 	harness.Throughout(t, 5*time.Second, "two nodes are in service", func() error {
 		up := 0
