@@ -5,6 +5,7 @@ package handler
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"syscall"
 	"testing"
@@ -66,20 +67,25 @@ func TestHAProxysCheckChangedByHandIsPutBack(t *testing.T) {
 			_, err := b.Command(command)
 			require.NoError(t, err)
 			require.Error(t, checkIsOurs(b.ServerState(t, harness.Backend, name)), "HAProxy has taken the command")
-			// The pool's only node serves meanwhile, and its check is switched on later the more often it has failed. A check that
-			// is off already when it is switched off is not put back before that.
-			harness.Eventually(t, time.Minute, "it is put back", func() error {
+			harness.Eventually(t, 5*b.Config.ResyncInterval, "it is put back", func() error {
 				return checkIsOurs(b.ServerState(t, harness.Backend, name))
 			})
+			// The pool's only node serves meanwhile, and its check is switched on later the more often it has failed.
 			harness.Eventually(t, time.Minute, "HAProxy checks it again", func() error {
 				if got := b.Slots(t, harness.Backend)[addr].Status; got != harness.Up.Status {
 					return fmt.Errorf("it is %q", got)
+				}
+				// A check that the handler has off itself is not put back when it is switched off by hand.
+				if _, metrics := b.Get(t, "/metrics"); !readmitsNobody.MatchString(metrics) {
+					return errors.New("the handler has not seen it yet")
 				}
 				return nil
 			})
 		})
 	}
 }
+
+var readmitsNobody = regexp.MustCompile(`iri_lb_handler_nodes_readmitted\{pool="default",.*\} 0\n`)
 
 // What was changed while nobody looked has taken the slot down already.
 func TestSlotThatIsDownBecauseItsCheckWasChangedByHandComesUpAgain(t *testing.T) {
